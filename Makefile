@@ -1,0 +1,41 @@
+# make setup | lab | test | bench | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
+.PHONY: help setup lab test bench notebooks lock clean
+.DEFAULT_GOAL := help
+
+# Without PYTHON, an existing .venv keeps its interpreter.
+START := $(or $(PYTHON),$(wildcard .venv/bin/python),python3)
+PORT ?= 8888
+BIN := .venv/bin
+
+help:
+	@echo "make lab        open the course in JupyterLab (PORT=8888)"
+	@echo "make test       format, lint, types, unit tests, and every notebook verified by nbval"
+	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
+	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc"
+	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
+	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
+	@echo "make clean      remove .venv and the working folders"
+
+setup:
+	@command -v $(START) >/dev/null || { echo "make: there is no $(START) here. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(START) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(START) is $$($(START) -V 2>&1), the course needs Python 3.11 or newer. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+	@$(START) labkit/bootstrap.py
+
+lab: setup
+	@exec $(BIN)/labkit lab --port $(PORT)
+
+test: setup
+	@$(BIN)/labkit test
+
+bench: setup
+	@$(BIN)/python tests/bench.py
+
+notebooks: setup
+	@$(BIN)/labkit save $(NN)
+
+lock:
+	@command -v uv >/dev/null || { echo "make lock: uv is not installed. Install it (pip install uv), then try again." >&2; exit 1; }
+	uv pip compile --upgrade --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv notebooks/work .mypy_cache .pytest_cache .ruff_cache

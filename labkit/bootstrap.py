@@ -1,0 +1,109 @@
+"""Creates `.venv` from the locked versions. It runs before anything is installed.
+
+So it imports the standard library alone and is started as a file: `python3 labkit/bootstrap.py`.
+A finished environment carries a stamp, so a second call returns in the time Python needs to start.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / "labkit-ready"
+# Inside a virtual environment this names the interpreter that it was made from.
+BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+
+def main() -> int:
+    """Bring `.venv` up to date and return an exit status; errors are one line on stderr."""
+    if _is_ready():
+        return 0
+    guard = os.open(ROOT, os.O_RDONLY)  # two `make` at once: the second one waits here
+    fcntl.flock(guard, fcntl.LOCK_EX)
+    if _is_ready():
+        return 0
+    if find_spec("venv") is None or find_spec("ensurepip") is None:
+        return _fail(
+            f"{BASE} cannot create a virtual environment: its modules venv and ensurepip are "
+            "missing (Debian and Ubuntu package them apart). Cure: sudo apt install python3-venv"
+        )
+    try:
+        _create()
+    except subprocess.CalledProcessError as error:
+        command = " ".join(error.cmd[1:5])
+        return _fail(
+            f"`{command} …` ended with status {error.returncode}; its own message stands above. "
+            "Usual causes: no network, a full disk. Run make setup again: it goes on from there."
+        )
+    except OSError as error:
+        return _fail(f"cannot write {error.filename or VENV}: {error.strerror}.")
+    return 0
+
+
+def _create() -> None:
+    STAMP.unlink(missing_ok=True)
+    if not _same_interpreter():
+        print(f"Creating .venv with {BASE}", flush=True)
+        _run([BASE, "-m", "venv", "--clear", str(VENV)])
+    print("Installing the locked packages (a minute or two the first time)", flush=True)
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    _run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
+    _run([*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    _write_kernelspec()
+    STAMP.write_text(_stamp())
+
+
+def _write_kernelspec() -> None:
+    folder = VENV / "share" / "jupyter" / "kernels" / "labkit"
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = {
+        "argv": [str(PYTHON), "-m", "labkit.sandbox", "-f", "{connection_file}"],
+        "display_name": "Container lab",
+        "language": "python",
+        "interrupt_mode": "signal",
+        "metadata": {"debugger": True},
+    }
+    (folder / "kernel.json").write_text(json.dumps(spec, indent=2) + "\n")
+
+
+def _run(command: Sequence[str]) -> None:
+    # A virtual environment that is active in the user's shell must not steer this one.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
+    subprocess.run(command, check=True, env=environment)
+
+
+def _stamp() -> str:
+    inputs = [ROOT / "requirements.lock", ROOT / "pyproject.toml", Path(__file__)]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
+    return f"{VENV}\n{BASE}\n{sys.version}\n{digest}\n"
+
+
+def _is_ready() -> bool:
+    return STAMP.is_file() and PYTHON.exists() and STAMP.read_text() == _stamp()
+
+
+def _same_interpreter() -> bool:
+    """Whether `.venv` stands where it was made and runs this very interpreter."""
+    if not PYTHON.exists() or not (VENV / "bin" / "pip").exists():
+        return False
+    ask = "import sys, os; print(os.path.realpath(sys._base_executable), sys.version)"
+    answer = subprocess.run([str(PYTHON), "-c", ask], capture_output=True, text=True)
+    moved = str(VENV) not in (VENV / "bin" / "pip").read_text(errors="replace")
+    return answer.stdout == f"{BASE} {sys.version}\n" and not moved
+
+
+def _fail(message: str) -> int:
+    print(f"labkit setup: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

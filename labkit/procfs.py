@@ -1,0 +1,196 @@
+"""What the kernel says about processes, namespaces and mounts. Reads /proc; draws nothing."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process. PIDs as the reader's PID namespace counts them, see proc_pid_status(5).
+
+    Attributes:
+        pid: process ID here.
+        ppid: the parent's, 0 where the parent is outside this PID namespace.
+        pids: the same process in every nested PID namespace, from here to the innermost.
+        name: the kernel's name for it, at most 15 characters.
+        state: one letter: R running, S sleeping, Z zombie, ...
+        command: the argument vector; empty for a zombie.
+        resident: resident memory in kibibytes.
+    """
+
+    pid: int
+    ppid: int
+    pids: tuple[int, ...]
+    name: str
+    state: str
+    command: tuple[str, ...]
+    resident: int
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
+
+    Attributes:
+        id: number of this mount.
+        parent: number of the mount that it lies on.
+        root: which folder of the file system is the top of this mount.
+        target: where it is mounted.
+        options: options of this mount, such as "rw,nosuid".
+        propagation: "private", "shared:N", "master:N" (a slave of peer group N),
+            "shared:N master:M" or "unbindable".
+        fstype: type of the file system.
+        source: a device, or any word.
+    """
+
+    id: int
+    parent: int
+    root: str
+    target: str
+    options: str
+    propagation: str
+    fstype: str
+    source: str
+
+
+def namespaces(pid: int | str = "self") -> dict[str, int]:
+    """Return the inode number of each namespace that a process is in, see namespaces(7).
+
+    Args:
+        pid: process ID, or "self".
+
+    Returns:
+        kind ("uts", "pid", …) to inode; two processes with the same number share it.
+
+    Raises:
+        OSError: no such process, or one that this user may not inspect.
+    """
+    found = {}
+    for kind in NAMESPACES:
+        try:
+            found[kind] = int(os.readlink(f"/proc/{pid}/ns/{kind}").split("[")[1][:-1])
+        except FileNotFoundError:
+            os.stat(f"/proc/{pid}/ns")  # the process is gone; else a kind this kernel lacks
+    return found
+
+
+def processes() -> dict[int, Process]:
+    """Return every process that this /proc shows, by PID. One that ends meanwhile is left out."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := _process(int(name))):
+            found[process.pid] = process
+    return found
+
+
+def tree(root: int) -> Iterator[tuple[int, Process]]:
+    """Yield a process and its descendants, each parent before its children.
+
+    Args:
+        root: PID to begin with; nothing is yielded where there is no such process.
+
+    Yields:
+        depth below root, and the process; siblings in the order of their PIDs.
+    """
+    everyone = processes()
+
+    def below(pid: int, depth: int) -> Iterator[tuple[int, Process]]:
+        yield depth, everyone[pid]
+        for child in sorted(p.pid for p in everyone.values() if p.ppid == pid):
+            yield from below(child, depth + 1)
+
+    if root in everyone:
+        yield from below(root, 0)
+
+
+def mounts(pid: int | str = "self") -> list[Mount]:
+    """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
+
+    Args:
+        pid: process ID, or "self".
+
+    Raises:
+        OSError: no such process, or one that this user may not inspect.
+    """
+    found = []
+    for line in _read(f"/proc/{pid}/mountinfo").splitlines():
+        before, after = line.split(" - ", 1)
+        number, parent, _device, root, target, options, *optional = before.split(" ")
+        fstype, source = after.split(" ")[:2]
+        propagation = " ".join(optional) or "private"
+        found.append(
+            Mount(
+                int(number),
+                int(parent),
+                _unescape(root),
+                _unescape(target),
+                options,
+                propagation,
+                fstype,
+                _unescape(source),
+            )
+        )
+    return found
+
+
+def with_environment(entry: str) -> list[int]:
+    """Return the PIDs of the processes that were started with this environment entry.
+
+    Args:
+        entry: "NAME=VALUE", compared whole.
+    """
+    wanted = os.fsencode(entry)
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if wanted in file.read().split(b"\0"):
+                        found.append(int(name))
+            except OSError:  # it has ended, or is another user's
+                continue
+    return found
+
+
+def has_capability(bit: int) -> bool:
+    """Say whether this process has a capability in effect, see capabilities(7).
+
+    Args:
+        bit: its number in linux/capability.h; CAP_SYS_ADMIN is 21.
+    """
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> bit & 1)
+    return False
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        pairs = (line.split(":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
+        status = {key: value.strip() for key, value in pairs}
+        command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Process(
+        pid=pid,
+        ppid=int(status["PPid"]),
+        pids=tuple(int(word) for word in status["NSpid"].split()),
+        name=status["Name"],
+        state=status["State"][0],
+        command=tuple(command),
+        resident=int(status.get("VmRSS", "0 kB").split()[0]),
+    )
+
+
+def _read(path: str) -> str:
+    with open(path, errors="surrogateescape", encoding="utf-8") as file:
+        return file.read()
+
+
+def _unescape(word: str) -> str:
+    """Space, tab, newline and backslash stand in mountinfo as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
