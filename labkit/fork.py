@@ -1,0 +1,65 @@
+"""Runs a function in a copy of this process that has one thread, and hands back what it wrote.
+
+A Jupyter kernel has several threads. Calls such as clone, or unshare with a user namespace, need
+a process with one, and what they change should not stay with the kernel anyway.
+"""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec
+
+P = ParamSpec("P")
+
+
+def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> str:
+    """Fork, call the function in the child, and wait for it.
+
+    Args:
+        function: called in the child; it may clone, exec, or return.
+        *args: what it is called with.
+        **kwargs: what it is called with.
+
+    Returns:
+        what the child and its children wrote to stdout and stderr, in the order they wrote it.
+        An exception in the child ends it; its type and message are the last line then.
+
+    Raises:
+        OSError: no process or descriptor is left.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point
+        child = os.fork()
+    if child == 0:
+        _be_the_child(writer, lambda: function(*args, **kwargs))
+    os.close(writer)
+    try:
+        with open(reader, "rb") as file:
+            output = file.read()
+    except BaseException:  # an interrupted cell takes the experiment with it
+        os.killpg(child, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(child, 0)
+    return output.decode(errors="replace")
+
+
+def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    # Jupyter's streams belong to threads that this copy does not have.
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    status = 1
+    try:
+        body()
+        status = 0
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(status)

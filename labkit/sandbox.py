@@ -1,0 +1,172 @@
+"""The lab kernel's container: what a lab does inside does not reach the machine.
+
+    launcher        outside; new mount, PID, UTS and IPC namespaces, for an ordinary user also a
+      |             user namespace; hands signals on and goes when its own parent goes
+    PID 1           inside; mounts proc, reaps orphans, hands signals on
+      |
+    PID 2           the Jupyter kernel, or the runtime of `labkit run`
+
+PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever a lab started is
+gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
+"""
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterable
+
+from labkit import linux, procfs
+
+CAP_SYS_ADMIN = 21  # linux/capability.h
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+HOSTNAME = "lab"
+
+
+def run(main: Callable[[], int], *, session: bool = False, watch: int | None = None) -> int:
+    """Run a function as PID 2 of a new sandbox and wait for it.
+
+    Args:
+        main: called in the sandbox; what it returns is the exit status.
+        session: give the sandbox a session of its own: a Ctrl-C in the launcher's terminal or a
+            signal to its process group then reaches the launcher alone, which hands it on once.
+        watch: PID whose end shall end the sandbox too.
+
+    Returns:
+        the exit status of PID 2, or 128+n where signal n ended it.
+
+    Raises:
+        OSError: the kernel refused a namespace; the message says why.
+    """
+    watched = None if watch is None else os.pidfd_open(watch)
+    _enter_namespaces()
+    alive, launcher = os.pipe()
+    # Signals wait until somebody is there to hand them on.
+    signals = {*FORWARDED, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    child = os.fork()
+    if child == 0:
+        os.close(launcher)
+        _child(lambda: _be_first_process(main, alive, session, before))
+    os.close(alive)
+    return _supervise(child, session, before, watched)
+
+
+def main(arguments: Iterable[str]) -> int:
+    """Start ipykernel in a sandbox, with the arguments that Jupyter gives a kernel."""
+    # Inside there is no such PID; ipykernel would end at once. This launcher watches it instead.
+    parent = int(os.environ.pop("JPY_PARENT_PID", "0")) or None
+    # Under pytest ipykernel does not capture what child processes write; this is no pytest.
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+    # As in an activated virtual environment: `python3` in a cell is the kernel's own.
+    folder = os.path.dirname(sys.executable)
+    os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
+    kernel = [sys.executable, "-m", "ipykernel_launcher", *arguments]
+
+    def start() -> int:
+        os.execv(kernel[0], kernel)
+
+    return run(start, session=True, watch=parent)
+
+
+def _enter_namespaces() -> None:
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+    user, group = os.geteuid(), os.getegid()
+    rootless = not procfs.has_capability(CAP_SYS_ADMIN)
+    linux.unshare(flags | (linux.CLONE_NEWUSER if rootless else 0))
+    if rootless:  # root inside is this user outside; user_namespaces(7) wants this order
+        _write("/proc/self/uid_map", f"0 {user} 1")
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/gid_map", f"0 {group} 1")
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.sethostname(HOSTNAME)
+
+
+def _be_first_process(
+    main: Callable[[], int], alive: int, session: bool, mask: Iterable[int]
+) -> int:
+    """PID 1: lives as long as PID 2 and the launcher do."""
+    linux.set_parent_death_signal(signal.SIGKILL)
+    if select.select([alive], [], [], 0)[0]:  # the launcher was gone before the line above
+        return 128 + signal.SIGKILL
+    os.close(alive)
+    if session:
+        os.setsid()
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", "/proc", "proc", flags)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _child(main)
+    return _supervise(child, session, mask)
+
+
+def _supervise(child: int, session: bool, mask: Iterable[int], watched: int | None = None) -> int:
+    """Hand signals on to a child, reap whatever ends, and return the child's exit status."""
+    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(woken)  # a signal's number becomes a byte in this pipe
+    for caught in (*FORWARDED, signal.SIGCHLD):
+        signal.signal(caught, lambda *_: None)
+    for key in (signal.SIGINT, signal.SIGQUIT):
+        # In a session that others share, the terminal sends these to each process by itself.
+        signal.signal(key, (lambda *_: None) if session else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    while True:
+        ready = select.select([wake] if watched is None else [wake, watched], [], [])[0]
+        if watched in ready:
+            os.kill(child, signal.SIGKILL)
+            watched = None
+        if wake not in ready:
+            continue
+        for number in os.read(wake, 4096):
+            if number != signal.SIGCHLD:
+                os.kill(child, number)
+                continue
+            while (ended := _reap()) is not None:
+                if ended[0] == child:
+                    status = os.waitstatus_to_exitcode(ended[1])
+                    return status if status >= 0 else 128 - status
+
+
+def _reap() -> tuple[int, int] | None:
+    """Return PID and wait status of a child that has ended, None while all live."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def _child(body: Callable[[], int]) -> None:
+    """Run the rest of a forked process; never returns into the caller's code."""
+    status = 1
+    try:
+        status = body()
+    except OSError as error:
+        print(f"labkit sandbox: {error.strerror}", file=sys.stderr)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        reason = "user namespaces are restricted here; `labkit doctor` tells by what"
+        message = f"writing {text!r} to {path}: {error.strerror}. Usually: {reason}."
+        raise OSError(error.errno, message) from None
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except OSError as error:
+        print(f"labkit sandbox: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
