@@ -57,13 +57,13 @@ def _create() -> None:
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
     _run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
     _run([*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
-    _write_kernelspec()
+    _write_settings()
     STAMP.write_text(_stamp())
 
 
-def _write_kernelspec() -> None:
-    folder = VENV / "share" / "jupyter" / "kernels" / "labkit"
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_settings() -> None:
+    """Register the lab kernel, and keep JupyterLab from asking every learner about its news."""
+    share = VENV / "share" / "jupyter"
     spec = {
         "argv": [str(PYTHON), "-m", "labkit.sandbox", "-f", "{connection_file}"],
         "display_name": "Container lab",
@@ -71,7 +71,13 @@ def _write_kernelspec() -> None:
         "interrupt_mode": "signal",
         "metadata": {"debugger": True},
     }
-    (folder / "kernel.json").write_text(json.dumps(spec, indent=2) + "\n")
+    quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+    for path, content in (
+        (share / "kernels" / "labkit" / "kernel.json", spec),
+        (share / "lab" / "settings" / "overrides.json", quiet),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _run(command: Sequence[str]) -> None:

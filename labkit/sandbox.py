@@ -14,7 +14,9 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from labkit import linux, procfs
 
@@ -93,7 +95,11 @@ def _be_first_process(
     if session:
         os.setsid()
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-    linux.mount("proc", "/proc", "proc", flags)
+    try:
+        linux.mount("proc", "/proc", "proc", flags)
+    except OSError as error:
+        print(f"labkit sandbox: {error.strerror}", file=sys.stderr)
+        return 1
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -137,17 +143,17 @@ def _reap() -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
-def _child(body: Callable[[], int]) -> None:
+def _child(body: Callable[[], int]) -> NoReturn:
     """Run the rest of a forked process; never returns into the caller's code."""
     status = 1
     try:
         status = body()
-    except OSError as error:
-        print(f"labkit sandbox: {error.strerror}", file=sys.stderr)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,0 +1,162 @@
+"""The command line `labkit`. Each command's work is done in a room of its own."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+USAGE = """labkit: a container runtime, written notebook by notebook
+
+  labkit run [--upto NN] [-ti] COMMAND [ARGUMENT …]
+                          start a container with the runtime that the notebooks hold
+  labkit doctor           say whether this machine can run the labs
+  labkit lab [--port N]   open the course in JupyterLab on 127.0.0.1
+  labkit test [ARGUMENT …]
+                          format, lint, types, tests, notebooks; arguments go to pytest alone
+  labkit save [NN …]      run the notebooks and save what they print
+"""
+RUN_USAGE = """usage: labkit run [--upto NN] [-ti] COMMAND [ARGUMENT …]
+
+  --upto NN   the runtime as it stands after notebook NN; without it, the finished one
+  -ti         give the command this terminal
+"""
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    """Run `labkit` with the words of its command line; return the exit status."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if words else 2
+    command = COMMANDS.get(words[0])
+    if command is None:
+        known = ", ".join(COMMANDS)
+        return _fail(f"there is no command {words[0]!r}; there are {known} (labkit --help)", 2)
+    try:
+        return command(words[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more to say
+        return 141
+
+
+def run(words: Sequence[str]) -> int:
+    """`labkit run`: enter the sandbox and call the runtime as it stands after a notebook."""
+    from labkit import sandbox, workbook
+
+    # Where one of ours is closed, a pipe must not take its number.
+    while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(null)
+    upto, rest = None, list(words)
+    if rest and rest[0] in ("-h", "--help"):
+        print(RUN_USAGE, end="")
+        return 0
+    if rest and rest[0].partition("=")[0] == "--upto":
+        _, separator, upto = rest.pop(0).partition("=")
+        if not separator:
+            if not rest:
+                return _fail("run: --upto wants the number of a notebook, such as 03", 2)
+            upto = rest.pop(0)
+    try:
+        files = workbook.runtime(upto)
+        if "mydocker/main.py" not in files:
+            return _fail(f"run: no notebook up to {upto or 'the last'} holds mydocker/main.py")
+        program = workbook.install(files) / "mydocker" / "main.py"
+    except (workbook.WorkbookError, OSError) as error:
+        return _fail(f"run: {error}")
+
+    def start() -> int:
+        sys.argv = [str(program), "run", *rest]
+        sys.path.insert(0, str(program.parent))
+        names = {"__name__": "__main__", "__file__": str(program)}
+        exec(compile(program.read_bytes(), str(program), "exec"), names)
+        return 0
+
+    try:
+        return sandbox.run(start)
+    except OSError as error:
+        return _fail(f"run: {error.strerror or error}")
+
+
+def doctor(words: Sequence[str]) -> int:
+    """`labkit doctor`: print what this machine allows; status 1 where the labs cannot run."""
+    from labkit.doctor import check
+
+    if words:
+        return _fail(f"doctor takes no arguments, not {words[0]!r}", 2)
+    uname = os.uname()
+    version = ".".join(map(str, sys.version_info[:3]))
+    user = "root" if os.geteuid() == 0 else "an ordinary user"
+    print(f"Linux {uname.release} on {uname.machine}, Python {version}, as {user}")
+    report = check()
+    print(report)
+    print("The labs can run here." if report.healthy else "The labs cannot run here yet.")
+    return 0 if report.healthy else 1
+
+
+def lab(words: Sequence[str]) -> int:
+    """`labkit lab`: check the machine, print the address, become JupyterLab."""
+    import argparse
+
+    from labkit import jupyter
+
+    parser = argparse.ArgumentParser("labkit lab", description="Open the course in JupyterLab.")
+    parser.add_argument("--port", type=int, default=8888, help="on 127.0.0.1; 8888")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    options = parser.parse_args(words)
+    problem = jupyter.start(options.port, browser=not options.no_browser)
+    return _fail(f"lab: {problem}")
+
+
+def test(words: Sequence[str]) -> int:
+    """`labkit test`: everything CI needs; with arguments only pytest, with these."""
+    import subprocess
+
+    tool = [sys.executable, "-m"]
+    pytest = [*tool, "pytest", "--nbval", "-n", "auto", "--dist", "loadfile"]
+    steps = {
+        "format": [*tool, "ruff", "format", "--check", "--quiet", "."],
+        "lint": [*tool, "ruff", "check", "--quiet", "."],
+        "types": [*tool, "mypy"],
+        "tests and notebooks": pytest,
+    }
+    if words:
+        steps = {"pytest": [*pytest, *words]}
+    for name, step in steps.items():
+        print(f"== {name}", flush=True)
+        status = subprocess.run(step, cwd=ROOT).returncode
+        if status:
+            return _fail(f"test: {name} failed; its report stands above", status)
+    return 0
+
+
+def save(words: Sequence[str]) -> int:
+    """`labkit save`: run notebooks and write their outputs back."""
+    from labkit import workbook
+    from labkit.save import save as save_one
+
+    try:
+        books = [workbook.notebook(word)[1] for word in words]
+    except workbook.WorkbookError as error:
+        return _fail(f"save: {error}")
+    for path in books or workbook.notebooks().values():
+        print(f"{path.name} …", end=" ", flush=True)
+        if problem := save_one(path):
+            print()
+            return _fail(f"save: {problem}")
+        print("saved")
+    return 0
+
+
+def _fail(message: str, status: int = 1) -> int:
+    print(f"labkit: {message}", file=sys.stderr)
+    return status
+
+
+COMMANDS = {"run": run, "doctor": doctor, "lab": lab, "test": test, "save": save}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Says whether this machine can run the labs, and names cause and cure where it cannot.
+
+Each check does the real thing in a process of its own that changes nothing for anybody else.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit import linux, sandbox, workbook
+from labkit.fork import forked
+
+ALL_FIVE = (
+    linux.CLONE_NEWUTS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWNS
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWIPC
+)
+TOOLS = {
+    "ps": "procps",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "mount": "mount",
+    "hostname": "hostname",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the labs need.
+
+    Attributes:
+        need: what, in a few words.
+        problem: what is wrong and what helps; empty where all is well.
+    """
+
+    need: str
+    problem: str = ""
+
+    def __str__(self) -> str:
+        """One line for a reader."""
+        return f"✗ {self.need}: {self.problem}" if self.problem else f"✓ {self.need}"
+
+
+class Report(list[Finding]):
+    """What `check` found; a notebook or terminal shows it line by line."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the labs can run."""
+        return not any(finding.problem for finding in self)
+
+    def __repr__(self) -> str:
+        """One line for each finding."""
+        return "\n".join(str(finding) for finding in self)
+
+
+def check() -> Report:
+    """Try everything that the labs need, in under a second."""
+    return Report(
+        Finding(need, problem())
+        for need, problem in (
+            ("Linux 5.3 or newer (clone3, pidfd_open)", _old_kernel),
+            ("Python 3.11 or newer", _old_python),
+            ("a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc", _no_sandbox),
+            ("a container in it: clone with the five flags, with /proc", _no_container),
+            ("the tools ps, ip, unshare, mount and hostname", _missing_tools),
+            ("a working folder that can be written", _read_only),
+        )
+    )
+
+
+def _old_kernel() -> str:
+    release = os.uname().release
+    major, minor = (int("".join(filter(str.isdigit, part))) for part in release.split(".")[:2])
+    return "" if (major, minor) >= (5, 3) else f"this is Linux {release}. Cure: a newer kernel"
+
+
+def _old_python() -> str:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return "" if sys.version_info >= (3, 11) else f"this is {version}. Cure: install a newer one"
+
+
+def _no_sandbox() -> str:
+    return _why(lambda: sandbox.run(lambda: 0, session=True))
+
+
+def _no_container() -> str:
+    def container() -> int:
+        pid = linux.clone(ALL_FIVE)
+        if pid == 0:
+            flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV
+            try:
+                linux.mount("proc", "/proc", "proc", flags)
+            except OSError as error:
+                print(error.strerror, flush=True)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    return _why(lambda: sandbox.run(container, session=True))
+
+
+def _missing_tools() -> str:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not missing:
+        return ""
+    packages = " ".join(TOOLS[tool] for tool in missing)
+    return f"{', '.join(missing)} not found. Cure: sudo apt install {packages}"
+
+
+def _read_only() -> str:
+    folder = workbook.work_folder()
+    while not folder.exists():
+        folder = folder.parent
+    if os.access(folder, os.W_OK):
+        return ""
+    return f"{folder} cannot be written by this user. Cure: LABKIT_WORK=/a/folder/of/yours"
+
+
+def _why(experiment: Callable[[], int]) -> str:
+    """Run an experiment apart; return "" or what the kernel said, with the likely reason."""
+    said = forked(experiment).strip().splitlines()
+    return f"{said[-1]} {_restriction()}".strip() if said else ""
+
+
+def _restriction() -> str:
+    """Name the setting that forbids namespaces here, as far as one can be read."""
+    settings = Path("/proc/sys")
+    for name, forbidding, cure in (
+        ("user/max_user_namespaces", "0", "sudo sysctl user.max_user_namespaces=10000"),
+        ("kernel/unprivileged_userns_clone", "0", "sudo sysctl kernel.unprivileged_userns_clone=1"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ):
+        try:
+            value = (settings / name).read_text().strip()
+        except OSError:
+            continue
+        if value == forbidding:
+            return f"Here {name.replace('/', '.')} is {value}. Cure: {cure}"
+    if "Seccomp:\t2" in Path("/proc/self/status").read_text():
+        return (
+            "A seccomp filter is on, as in a container. Cure: start that one with "
+            "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+        )
+    return ""

@@ -1,0 +1,66 @@
+"""Runs notebooks in the lab kernel and saves what they printed, and nothing else.
+
+For whoever writes the course: edit a notebook, `make notebooks`, look at the difference.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+METADATA = {
+    "kernelspec": {"display_name": "Container lab", "language": "python", "name": "labkit"},
+    "language_info": {"name": "python"},
+}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def save(path: Path) -> str:
+    """Run a notebook from top to bottom and write it back with its outputs.
+
+    Args:
+        path: the notebook; it stays as it was where a cell fails.
+
+    Returns:
+        "" or what went wrong, in a few lines.
+    """
+    book = nbformat.read(path, as_version=4)
+    book.cells = [cell for cell in book.cells if cell.source.strip()]
+    book.metadata = nbformat.from_dict(METADATA)
+    with tempfile.TemporaryDirectory(prefix="labkit-") as work:
+        before = os.environ.get("LABKIT_WORK")
+        os.environ["LABKIT_WORK"] = work
+        try:
+            client = NotebookClient(
+                book,
+                timeout=120,
+                kernel_name="labkit",
+                record_timing=False,
+                resources={"metadata": {"path": str(path.parent)}},
+            )
+            client.execute()
+        except CellExecutionError as error:
+            return f"{path.name}: {error}"
+        finally:
+            os.environ.pop("LABKIT_WORK")
+            if before is not None:
+                os.environ["LABKIT_WORK"] = before
+    strip(book)
+    nbformat.write(book, path)
+    return ""
+
+
+def strip(book: nbformat.NotebookNode) -> None:
+    """Remove widget state and whatever metadata a run left behind."""
+    book.metadata = nbformat.from_dict(METADATA)
+    for cell in book.cells:
+        cell.metadata = nbformat.from_dict(
+            {key: cell.metadata[key] for key in ("jupyter", "tags") if key in cell.metadata}
+        )
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+            if "metadata" in output:
+                output.metadata = nbformat.from_dict({})
