@@ -23,8 +23,8 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
         **kwargs: what it is called with.
 
     Returns:
-        what the child and its children wrote to stdout and stderr, in the order they wrote it.
-        An exception in the child ends it; its type and message are the last line then.
+        what the child and its children wrote to stdout and stderr, in the order they wrote it,
+        without the last newline. An exception ends the child; its type and message come last then.
 
     Raises:
         OSError: no process or descriptor is left.
@@ -44,7 +44,7 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
         raise
     finally:
         os.waitpid(child, 0)
-    return output.decode(errors="replace")
+    return output.decode(errors="replace").removesuffix("\n")
 
 
 def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:

@@ -56,8 +56,10 @@ def run(main: Callable[[], int], *, session: bool = False, watch: int | None = N
 
 def main(arguments: Iterable[str]) -> int:
     """Start ipykernel in a sandbox, with the arguments that Jupyter gives a kernel."""
-    # Inside there is no such PID; ipykernel would end at once. This launcher watches it instead.
-    parent = int(os.environ.pop("JPY_PARENT_PID", "0")) or None
+    # Inside there is no such PID; ipykernel would end at once. This launcher watches it instead,
+    # and inside PID 1 is the parent, which ipykernel takes for one that never goes away.
+    parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
+    os.environ["JPY_PARENT_PID"] = "1"
     # Under pytest ipykernel does not capture what child processes write; this is no pytest.
     os.environ.pop("PYTEST_CURRENT_TEST", None)
     # As in an activated virtual environment: `python3` in a cell is the kernel's own.

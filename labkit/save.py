@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 METADATA = {
     "kernelspec": {"display_name": "Container lab", "language": "python", "name": "labkit"},
@@ -33,12 +34,15 @@ def save(path: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="labkit-") as work:
         before = os.environ.get("LABKIT_WORK")
         os.environ["LABKIT_WORK"] = work
+        local = {"transport": "ipc", "connection_file": f"{work}/kernel.json"}
         try:
             client = NotebookClient(
                 book,
                 timeout=120,
                 kernel_name="labkit",
+                config=Config({"KernelManager": local}),
                 record_timing=False,
+                coalesce_streams=True,
                 resources={"metadata": {"path": str(path.parent)}},
             )
             client.execute()

@@ -75,7 +75,7 @@ class Shell:
             raise ShellError(f"cannot start {self.argv[0]!r}: {reason}") from None
         self._pty.delaybeforesend = None
         self._ended = os.pidfd_open(self._pty.pid)
-        self._prompt = self._mark + prompt
+        self.prompt, self._prompt = prompt, self._mark + prompt
         try:
             self._expect_prompt(f"starting {self.argv[0]}", timeout)
         except BaseException:
@@ -118,6 +118,36 @@ class Shell:
             raise ValueError(f"a command is one line of less than {LINE_LIMIT} bytes")
         self._pty.send(command + "\n" + input)
         return self._expect_prompt(command, self.timeout if timeout is None else timeout)
+
+    def show(self, *commands: str) -> None:
+        """Run commands one after the other and print them as a terminal would show them.
+
+        Args:
+            *commands: one line each.
+
+        Raises:
+            ShellError: the shell has ended.
+            TimeoutError: no prompt came.
+        """
+        for command in commands:
+            output = self.run(command)
+            print(self.prompt + command)
+            if output:
+                print(output, end="" if output.endswith("\n") else "\n")
+
+    def wait(self, timeout: float | None = None) -> str:
+        """Wait for a prompt that comes by itself, because what runs in the terminal has ended.
+
+        Args:
+            timeout: seconds, where it shall differ from the shell's own.
+
+        Returns:
+            what was printed before that prompt.
+
+        Raises:
+            TimeoutError: none came; the message shows the screen.
+        """
+        return self._expect_prompt("waiting", self.timeout if timeout is None else timeout)
 
     def close(self) -> None:
         """End the shell and everything that was started from it."""
