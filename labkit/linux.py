@@ -105,7 +105,8 @@ def unshare(flags: int) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    _check(_libc.unshare(flags), "unshare", _names(flags, "CLONE_"))
+    if _libc.unshare(flags) < 0:
+        raise _error(ctypes.get_errno(), "unshare", _names(flags, "CLONE_"))
 
 
 def setns(fd: int, flags: int = 0) -> None:
@@ -118,7 +119,8 @@ def setns(fd: int, flags: int = 0) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    _check(_libc.setns(fd, flags), "setns", fd, _names(flags, "CLONE_"))
+    if _libc.setns(fd, flags) < 0:
+        raise _error(ctypes.get_errno(), "setns", str(fd), _names(flags, "CLONE_"))
 
 
 def mount(
@@ -137,8 +139,9 @@ def mount(
         OSError: the kernel refused.
     """
     text = [None if word is None else os.fsencode(word) for word in (source, target, fstype)]
-    result = _libc.mount(*text, flags, os.fsencode(data) if data else None)
-    _check(result, "mount", source, target, fstype, _names(flags, "MS_"))
+    if _libc.mount(*text, flags, os.fsencode(data) if data else None) < 0:
+        words = (repr(source), repr(target), repr(fstype), _names(flags, "MS_"))
+        raise _error(ctypes.get_errno(), "mount", *words)
 
 
 def umount(target: str, flags: int = 0) -> None:
@@ -151,7 +154,8 @@ def umount(target: str, flags: int = 0) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    _check(_libc.umount2(os.fsencode(target), flags), "umount", target, _names(flags, "MNT_"))
+    if _libc.umount2(os.fsencode(target), flags) < 0:
+        raise _error(ctypes.get_errno(), "umount", repr(target), _names(flags, "MNT_"))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -167,8 +171,8 @@ def pivot_root(new_root: str, put_old: str) -> None:
     number = SYS_PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, f"pivot_root: its number on {os.uname().machine} is not known")
-    result = _libc.syscall(number, os.fsencode(new_root), os.fsencode(put_old))
-    _check(result, "pivot_root", new_root, put_old)
+    if _libc.syscall(number, os.fsencode(new_root), os.fsencode(put_old)) < 0:
+        raise _error(ctypes.get_errno(), "pivot_root", repr(new_root), repr(put_old))
 
 
 def sethostname(name: str) -> None:
@@ -181,7 +185,8 @@ def sethostname(name: str) -> None:
         OSError: the kernel refused.
     """
     text = os.fsencode(name)
-    _check(_libc.sethostname(text, ctypes.c_size_t(len(text))), "sethostname", name)
+    if _libc.sethostname(text, ctypes.c_size_t(len(text))) < 0:
+        raise _error(ctypes.get_errno(), "sethostname", repr(name))
 
 
 def set_parent_death_signal(number: int) -> None:
@@ -193,7 +198,8 @@ def set_parent_death_signal(number: int) -> None:
     Raises:
         OSError: the kernel refused.
     """
-    _check(_libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0), "prctl", "PR_SET_PDEATHSIG", number)
+    if _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) < 0:
+        raise _error(ctypes.get_errno(), "prctl", "PR_SET_PDEATHSIG", str(number))
 
 
 # What usually lies behind an answer, and what helps: (call, errno), or (any call, errno).
@@ -234,14 +240,8 @@ _USUALLY = {
 }
 
 
-def _check(result: int, call: str, *arguments: object) -> None:
-    if result < 0:
-        raise _error(ctypes.get_errno(), call, *arguments)
-
-
-def _error(number: int, call: str, *arguments: object) -> OSError:
-    words = (repr(word) if word is None else str(word) for word in arguments)
-    message = f"{call}({', '.join(words)}): {os.strerror(number)}"
+def _error(number: int, call: str, *arguments: str) -> OSError:
+    message = f"{call}({', '.join(arguments)}): {os.strerror(number)}"
     usually = _USUALLY.get((call, number)) or _USUALLY.get(("", number))
     return OSError(number, f"{message}. Usually: {usually}." if usually else message)
 

@@ -144,16 +144,8 @@ def with_environment(entry: str) -> list[int]:
         entry: "NAME=VALUE", compared whole.
     """
     wanted = os.fsencode(entry)
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if wanted in file.read().split(b"\0"):
-                        found.append(int(name))
-            except OSError:  # it has ended, or is another user's
-                continue
-    return found
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if wanted in _environment(pid)]
 
 
 def has_capability(bit: int) -> bool:
@@ -184,6 +176,24 @@ def _process(pid: int) -> Process | None:
         command=tuple(command),
         resident=int(status.get("VmRSS", "0 kB").split()[0]),
     )
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Return a process's environment; empty where it has ended or is another user's."""
+    try:
+        # In the middle of exec it reads as empty, as the command does then; one with memory
+        # that has no command will have one in a moment.
+        while not (entries := _read_bytes(f"/proc/{pid}/environ")):
+            if _read_bytes(f"/proc/{pid}/cmdline") or "VmRSS" not in _read(f"/proc/{pid}/status"):
+                break
+    except OSError:
+        return []
+    return entries.split(b"\0")
+
+
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _read(path: str) -> str:

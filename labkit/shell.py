@@ -157,7 +157,11 @@ class Shell:
             self._ended = -1
         entry = f"LABKIT_SHELL={self._token}"
         # What left the terminal for the background still carries our mark in its environment.
-        while pids := procfs.with_environment(entry):
+        # One look may miss a process that is just being made; two empty ones in a row end it.
+        empty = 0
+        while empty < 2:
+            pids = procfs.with_environment(entry)
+            empty = 0 if pids else empty + 1
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,184 @@
+"""linux: each call does what its man page says, and its errors explain themselves."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from labkit import linux, procfs, sandbox
+from labkit.fork import forked
+
+KINDS = {
+    "mnt": linux.CLONE_NEWNS,
+    "uts": linux.CLONE_NEWUTS,
+    "ipc": linux.CLONE_NEWIPC,
+    "pid": linux.CLONE_NEWPID,
+    "net": linux.CLONE_NEWNET,
+    "user": linux.CLONE_NEWUSER,
+    "cgroup": linux.CLONE_NEWCGROUP,
+}
+
+
+def in_sandbox(function):
+    """Run a function with root's rights that reach nowhere; return what it printed."""
+
+    def body():
+        function()
+        return 0
+
+    return forked(sandbox.run, body, session=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clone_gives_the_child_just_the_namespace_that_its_flag_names(kind):
+    def compare():
+        before = procfs.namespaces()
+        pid = linux.clone(KINDS[kind])
+        if pid == 0:
+            now = procfs.namespaces()
+            print([k for k in now if now[k] != before[k]])
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    assert in_sandbox(compare) == f"['{kind}']"
+
+
+def test_clone_without_flags_is_a_fork():
+    def body():
+        if (pid := linux.clone()) == 0:
+            os._exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    assert forked(body) == "5"
+
+
+def test_clone_refuses_a_process_with_several_threads():
+    program = (
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "from labkit.linux import clone\nclone()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "RuntimeError: clone() from a process with 2 threads" in run.stderr
+
+
+def test_unshare_and_setns_move_this_process():
+    def body():
+        old = os.open("/proc/self/ns/uts", os.O_RDONLY)
+        linux.unshare(linux.CLONE_NEWUTS)
+        linux.sethostname("inner")
+        inner = os.uname().nodename
+        linux.setns(old, linux.CLONE_NEWUTS)
+        print(inner, os.uname().nodename)
+
+    assert in_sandbox(body) == "inner lab"
+
+
+def test_mount_and_umount(tmp_path):
+    def body():
+        linux.mount("none", str(tmp_path), "tmpfs", linux.MS_NODEV, "size=64k")
+        print([(m.fstype, "nodev" in m.options) for m in mounted(tmp_path)])
+        linux.umount(str(tmp_path))
+        print(mounted(tmp_path))
+
+    assert in_sandbox(body) == "[('tmpfs', True)]\n[]"
+    assert mounted(tmp_path) == []
+
+
+def test_pivot_root_makes_another_mount_the_root(tmp_path):
+    def body():
+        linux.mount("none", str(tmp_path), "tmpfs")
+        (tmp_path / "old").mkdir()
+        linux.pivot_root(str(tmp_path), str(tmp_path / "old"))
+        print(os.listdir("/"))
+
+    assert in_sandbox(body) == "['old']"
+
+
+def test_the_child_gets_the_parent_death_signal():
+    reader, writer = os.pipe()
+
+    def body():
+        if os.fork() == 0:
+            linux.set_parent_death_signal(signal.SIGKILL)
+            os.write(writer, str(os.getpid()).encode())
+            signal.pause()
+        os.read(reader, 20)  # the grandchild is ready; now its parent ends
+        os.write(writer, b"x")
+
+    forked(body)
+    os.close(writer)
+    # The pipe ends only when the grandchild, which holds its other end, is gone.
+    with open(reader, "rb") as pipe:
+        assert pipe.read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "words"),
+    [
+        (
+            lambda: linux.mount("none", "/no/such", "tmpfs", linux.MS_NODEV),
+            errno.ENOENT,
+            "mount('none', '/no/such', 'tmpfs', MS_NODEV)",
+        ),
+        (lambda: linux.umount("/usr/bin"), errno.EINVAL, "umount('/usr/bin', 0)"),
+        (lambda: linux.pivot_root("/", "/"), errno.EBUSY, "pivot_root('/', '/')"),
+        (lambda: linux.setns(0, linux.CLONE_NEWUTS), errno.EINVAL, "setns(0, CLONE_NEWUTS)"),
+        (lambda: linux.sethostname("x" * 65), errno.EINVAL, "at most 64 bytes"),
+        (lambda: linux.clone(1 << 40), errno.EINVAL, "clone(0x10000000000)"),
+        (lambda: linux.mount("x", "/mnt", "no-such-fs"), errno.ENODEV, "/proc/filesystems"),
+    ],
+)
+def test_an_error_names_the_call_its_arguments_and_the_usual_cause(call, number, words):
+    def body():
+        try:
+            call()
+        except OSError as error:
+            print(error.errno, error)
+
+    said = in_sandbox(body)
+    assert said.startswith(f"{number} [Errno {number}] ")
+    assert words in said
+    assert os.strerror(number) in said
+    assert "Usually: " in said
+
+
+@pytest.mark.parametrize("call", ["clone", "unshare"])
+def test_without_the_right_the_error_tells_the_cure(call):
+    program = f"from labkit import linux; linux.{call}(linux.CLONE_NEWUTS)"
+    drop = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+    if os.geteuid():
+        drop = []
+    run = subprocess.run([*drop, sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"PermissionError: [Errno 1] {call}(CLONE_NEWUTS): Operation not permitted" in run.stderr
+    assert "add CLONE_NEWUSER" in run.stderr
+
+
+def test_a_call_that_the_kernel_lacks_is_explained():
+    error = linux._error(errno.ENOSYS, "clone", "0")
+    assert error.errno == errno.ENOSYS
+    assert "seccomp" in str(error)
+
+
+def test_the_numbers_are_those_of_the_c_library():
+    for name in ("CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWUSER", "CLONE_NEWNET", "CLONE_NEWUTS"):
+        assert getattr(os, name, getattr(linux, name)) == getattr(linux, name)
+    assert linux.SIGCHLD == signal.SIGCHLD
+
+
+def test_importing_it_brings_no_widgets_pexpect_ipython_or_enum():
+    program = "import sys, labkit.linux; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}; {program}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "ctypes" in loaded
+    assert not {"ipywidgets", "pexpect", "IPython", "enum", "signal", "pathlib"} & set(loaded)
+
+
+def mounted(folder):
+    return [mount for mount in procfs.mounts() if mount.target == str(folder)]

@@ -1,0 +1,82 @@
+"""procfs: what it returns is what the kernel says."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from labkit import linux, procfs
+from tests.test_linux import in_sandbox
+
+
+def test_namespaces_of_a_child_are_those_of_its_parent():
+    with subprocess.Popen(["sleep", "100"]) as child:
+        assert procfs.namespaces(child.pid) == procfs.namespaces()
+        child.kill()
+
+
+def test_namespaces_of_no_process_is_an_error():
+    with pytest.raises(FileNotFoundError):
+        procfs.namespaces(2**22 + 1)
+
+
+def test_the_tree_lists_parents_before_children_with_depth():
+    command = ["sh", "-c", "sleep 100 & sleep 100 & echo; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
+        child.stdout.readline()
+        found = [(depth, process.ppid == child.pid) for depth, process in procfs.tree(child.pid)]
+        os.killpg(child.pid, signal.SIGKILL)
+    assert found == [(0, False), (1, True), (1, True)]
+
+
+def test_a_process_has_a_pid_in_each_namespace():
+    def body():
+        pid = linux.clone(linux.CLONE_NEWPID)
+        if pid == 0:
+            signal.pause()
+        process = procfs.processes()[pid]
+        print(process.pids == (pid, 1), process.state in "RS", process.resident > 1000)
+        os.kill(pid, signal.SIGKILL)
+
+    assert in_sandbox(body) == "True True True"
+
+
+def test_a_zombie_has_no_command():
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    process = procfs.processes()[child.pid]
+    child.wait()
+    assert (process.state, process.command, process.resident) == ("Z", (), 0)
+
+
+def test_names_that_would_break_a_parser():
+    def body():
+        folder = "/mnt/a b\\c\nd"
+        linux.mount("none", "/mnt", "tmpfs")
+        os.mkdir(folder)
+        linux.mount("s p", folder, "tmpfs")
+        last = procfs.mounts()[-1]
+        print((last.target, last.source, last.fstype) == (folder, "s p", "tmpfs"))
+
+    assert in_sandbox(body) == "True"
+
+
+@pytest.mark.parametrize(
+    ("flag", "propagation"),
+    [("MS_PRIVATE", "private"), ("MS_SHARED", "shared:"), ("MS_UNBINDABLE", "unbindable")],
+)
+def test_propagation(flag, propagation):
+    def body():
+        linux.mount("none", "/mnt", "tmpfs")
+        linux.mount(None, "/mnt", None, getattr(linux, flag))
+        print(procfs.mounts()[-1].propagation)
+
+    assert in_sandbox(body).startswith(propagation)
+
+
+def test_processes_are_found_by_their_environment():
+    with subprocess.Popen(["sleep", "100"], env={"MARK": "1 2"}) as child:
+        assert procfs.with_environment("MARK=1 2") == [child.pid]
+        assert procfs.with_environment("MARK=1") == []
+        child.kill()
