@@ -1,0 +1,244 @@
+"""sandbox: what happens in the lab kernel stays there, and ends with it, however it ends."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+from labkit import procfs
+
+# Root without its capabilities has to take the way of an ordinary user. (CAP_SETFCAP is what the
+# kernel asks of user 0 before it may be mapped, see user_namespaces(7).)
+ORDINARY = (
+    ["setpriv", "--bounding-set", "-all,+setfcap", "--inh-caps", "-all"]
+    if os.geteuid() == 0
+    else []
+)
+
+
+class Kernel:
+    """A lab kernel, as JupyterLab starts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manager = KernelManager(
+            kernel_name="labkit", transport="ipc", connection_file=str(folder / "kernel.json")
+        )
+        self.manager.start_kernel()
+        self._connect()
+
+    def _connect(self) -> None:
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def run(self, code: str) -> str:
+        """Run a cell; return what it printed, or "ename: evalue" where it failed."""
+        text: list[str] = []
+
+        def collect(message):
+            text.append(message["content"].get("text", ""))
+
+        reply = self.client.execute_interactive(code, output_hook=collect, timeout=60)["content"]
+        if reply["status"] == "error":
+            return f"{reply['ename']}: {reply['evalue']}"
+        return "".join(text).strip()
+
+    def restart(self) -> None:
+        self.client.stop_channels()
+        self.manager.restart_kernel(now=True)
+        self._connect()
+
+    @property
+    def pids(self) -> list[int]:
+        """The launcher and everything below it, as PIDs out here."""
+        return [process.pid for _, process in procfs.tree(self.manager.provisioner.pid)]
+
+    def end(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    kernel = Kernel(tmp_path)
+    yield kernel
+    kernel.end()
+
+
+def machine() -> dict[str, object]:
+    """What a lab must not change."""
+    return {
+        "mounts": [(m.target, m.fstype, m.propagation) for m in procfs.mounts()],
+        "hostname": os.uname().nodename,
+        "links": sorted(os.listdir("/sys/class/net")),
+        "namespaces": procfs.namespaces(),
+    }
+
+
+def until(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+START_CHILDREN = (
+    "import subprocess; subprocess.Popen(['sleep', '1000']);"
+    "subprocess.Popen(['setsid', '--fork', 'sleep', '1000']).wait(); print('started')"
+)
+
+
+def test_the_kernel_is_pid_2_of_a_machine_called_lab(kernel):
+    assert kernel.run("import os; print(os.getpid(), os.getppid())") == "2 1"
+    assert kernel.run("print(os.uname().nodename, os.getuid())") == "lab 0"
+
+
+def test_a_lab_leaves_the_machine_as_it_was(kernel):
+    before = machine()
+    kernel.run("from labkit import linux; linux.sethostname('broken')")
+    kernel.run("linux.mount('none', '/mnt', 'tmpfs'); linux.mount('none', '/proc', 'tmpfs')")
+    assert kernel.run("import os; print(os.listdir('/proc'))") == "[]"
+    assert machine() == before
+    kernel.restart()
+    assert kernel.run("import os; print(os.uname().nodename, os.getpid())") == "lab 2"
+    assert machine() == before
+
+
+def test_an_interrupt_stops_the_cell_and_nothing_else(kernel):
+    kernel.run("import subprocess; child = subprocess.Popen(['sleep', '1000']); kept = 42")
+    pids = kernel.pids
+    message = kernel.client.execute("print('on', flush=True)\nimport time; time.sleep(1000)")
+    while kernel.client.get_iopub_msg(timeout=20)["content"].get("text") != "on\n":
+        pass
+    kernel.manager.interrupt_kernel()
+    reply = kernel.client.get_shell_msg(timeout=20)
+    assert reply["parent_header"]["msg_id"] == message
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert kernel.run("print(child.poll(), kept)") == "None 42"
+    assert kernel.pids == pids
+
+
+def kill_kernel(kernel: Kernel) -> None:
+    os.kill(kernel.pids[2], signal.SIGKILL)
+
+
+def kill_first_process(kernel: Kernel) -> None:
+    os.kill(kernel.pids[1], signal.SIGKILL)
+
+
+def kill_launcher(kernel: Kernel) -> None:
+    os.kill(kernel.pids[0], signal.SIGKILL)
+
+
+def terminate_launcher(kernel: Kernel) -> None:
+    os.kill(kernel.pids[0], signal.SIGTERM)
+
+
+def restart(kernel: Kernel) -> None:
+    kernel.restart()
+
+
+def shut_down(kernel: Kernel) -> None:
+    kernel.manager.shutdown_kernel()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [kill_kernel, kill_first_process, kill_launcher, terminate_launcher, restart, shut_down],
+)
+def test_no_process_outlives_the_kernel(kernel, end):
+    assert kernel.run(START_CHILDREN) == "started"
+    pids = kernel.pids
+    assert [procfs.processes()[pid].name for pid in pids].count("sleep") == 2
+    end(kernel)
+    # A killed launcher stays a zombie until its parent, this test, asks for its status.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pids[0], os.WNOHANG)
+    until(lambda: gone(pids[1:]))
+
+
+def test_the_sandbox_ends_when_the_one_who_started_it_is_gone():
+    """As when a Jupyter server is killed: nobody is left to stop its kernels."""
+    program = (
+        "import os, subprocess, sys\n"
+        "inner = 'import os, time; from labkit import sandbox;"
+        'sandbox.run(lambda: print("up", flush=True) or time.sleep(1000), session=True,'
+        "watch=os.getppid())'\n"
+        "subprocess.Popen([sys.executable, '-c', inner]).wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout.readline() == b"up\n"
+        pids = [process.pid for _, process in procfs.tree(starter.pid)]
+        assert len(pids) == 4
+        starter.kill()
+    until(lambda: gone(pids))
+
+
+RUN = """
+import os, signal, sys
+from labkit import sandbox
+sys.exit(sandbox.run(lambda: {body}))
+"""
+
+
+def run_in_sandbox(body: str, prefix: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [*prefix, sys.executable, "-c", RUN.format(body=body)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["as this user", "without capabilities"])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [("0", 0), ("7", 7), ("sys.exit(3)", 3), ("os.kill(os.getpid(), signal.SIGKILL)", 137)],
+)
+def test_the_exit_status_comes_through(prefix, body, status):
+    assert run_in_sandbox(body, prefix).returncode == status
+
+
+def test_without_capabilities_it_uses_a_user_namespace_and_is_root_in_it():
+    body = "print(os.getuid(), open('/proc/self/uid_map').read().split()) or 0"
+    assert run_in_sandbox(body, ORDINARY).stdout == f"0 ['0', '{os.getuid()}', '1']\n"
+
+
+def test_where_namespaces_are_forbidden_it_says_so_in_one_line():
+    forbid = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+    program = (
+        "echo 0 > /proc/sys/user/max_user_namespaces; "
+        "exec setpriv --bounding-set -all --inh-caps -all "
+        f"{sys.executable} -m labkit.sandbox -f none"
+    )
+    run = subprocess.run([*forbid, program], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("labkit sandbox: unshare(CLONE_NEW")
+    assert run.stderr.count("\n") == 1
+
+
+def test_orphans_are_reaped():
+    body = (
+        "os.system('for i in 1 2 3 4 5; do setsid --fork true; done;"
+        "while ps -eo comm,state | grep -q ^true; do :; done; ps -eo state')"
+    )
+    assert "Z" not in run_in_sandbox(body, []).stdout
+
+
+def test_what_reaches_it_early_is_not_lost():
+    """A signal in the middle of the start ends it; nothing is left."""
+    for delay in range(0, 60, 6):
+        program = RUN.format(body="os.execvp('sleep', ['sleep', '1000'])")
+        with subprocess.Popen([sys.executable, "-c", program]) as launcher:
+            time.sleep(delay / 1000)  # on purpose: at another moment of the start each time
+            pids = [process.pid for _, process in procfs.tree(launcher.pid)]
+            launcher.send_signal(signal.SIGTERM)
+            assert launcher.wait(20) in (-15, 143)
+        until(lambda pids=pids: gone(pids))
