@@ -22,8 +22,18 @@ STAMP = VENV / "labkit-ready"
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
-def main() -> int:
-    """Bring `.venv` up to date and return an exit status; errors are one line on stderr."""
+def main(words: Sequence[str]) -> int:
+    """Bring `.venv` up to date and return an exit status; errors are one line on stderr.
+
+    Args:
+        words: "--here" registers the lab kernel with this very Python instead, for those who
+            installed the packages in another way, such as environment.yml.
+    """
+    if words == ["--here"]:
+        _write_settings(Path(sys.prefix), sys.executable)
+        return 0
+    if words:
+        return _fail(f"there is no option {words[0]!r}; there is --here")
     if _is_ready():
         return 0
     guard = os.open(ROOT, os.O_RDONLY)  # two `make` at once: the second one waits here
@@ -57,15 +67,15 @@ def _create() -> None:
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
     _run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
     _run([*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
-    _write_settings()
+    _write_settings(VENV, str(PYTHON))
     STAMP.write_text(_stamp())
 
 
-def _write_settings() -> None:
+def _write_settings(prefix: Path, python: str) -> None:
     """Register the lab kernel, and keep JupyterLab from asking every learner about its news."""
-    share = VENV / "share" / "jupyter"
+    share = prefix / "share" / "jupyter"
     spec = {
-        "argv": [str(PYTHON), "-m", "labkit.sandbox", "-f", "{connection_file}"],
+        "argv": [python, "-m", "labkit.sandbox", "-f", "{connection_file}"],
         "display_name": "Container lab",
         "language": "python",
         "interrupt_mode": "signal",
@@ -112,4 +122,4 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

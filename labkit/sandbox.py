@@ -10,6 +10,7 @@ PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever 
 gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -157,8 +158,9 @@ def _child(body: Callable[[], int]) -> NoReturn:
     except Exception:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # full, gone, closed
+                stream.flush()
         os._exit(status)
 
 

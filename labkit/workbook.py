@@ -81,7 +81,7 @@ def sources(path: Path) -> Iterator[Source]:
         texts = [(n, "".join(cell["source"])) for n, cell in code]
     except OSError as error:
         raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise WorkbookError(
             f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
         ) from None
@@ -225,7 +225,13 @@ class Workbook:
         return book
 
     def put(self, source: Source) -> Change:
-        """Write a file into the working folder and tell what changed."""
+        """Write a file into the working folder and tell what changed.
+
+        Raises:
+            WorkbookError: the path leads outside the working folder through a link.
+        """
+        if not (self.folder / source.path).resolve().is_relative_to(self.folder.resolve()):
+            raise WorkbookError(f"{source.place}: {source.path} leads outside the working folder")
         _keep_edits(self.folder, source.path)
         _write(self.folder / source.path, source.text)
         _record(self.folder, source)

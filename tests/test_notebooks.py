@@ -1,0 +1,148 @@
+"""The notebooks as they are committed: verified by nbval, and nothing hides from it."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+
+import nbformat
+import pytest
+
+from labkit import workbook
+from labkit.save import METADATA
+from labkit.view import STEPS, four_steps
+
+ROOT = workbook.NOTEBOOKS.parent
+BOOKS = list(workbook.notebooks().values())
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def faults(book):
+    """Everything that would keep nbval from comparing a cell, and what does not belong in git."""
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    found = []
+    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
+        found.append("the counts are not 1, 2, 3, …")
+    if dict(book.metadata) != METADATA:
+        found.append("stray metadata in the notebook")
+    for cell in book.cells:
+        if set(cell.metadata) - {"jupyter", "tags"}:
+            found.append("stray metadata in a cell")
+        for output in cell.get("outputs", []):
+            if output.get("metadata") or "application/vnd.jupyter.widget-view+json" in output.get(
+                "data", {}
+            ):
+                found.append("stray metadata or widget state in an output")
+    return found
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
+def test_it_is_committed_as_it_ran(path):
+    assert faults(read(path)) == []
+
+
+def without_a_count(book):
+    book.cells[1].execution_count = None
+
+
+def with_counts_out_of_order(book):
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    code[0].execution_count, code[1].execution_count = 2, 1
+
+
+def with_widget_state(book):
+    book.metadata["widgets"] = {"state": {}}
+
+
+def with_a_widget_view(book):
+    book.cells[1].outputs[0]["data"]["application/vnd.jupyter.widget-view+json"] = {}
+
+
+def with_time_stamps(book):
+    book.cells[1].metadata["execution"] = {"iopub.execute_input": "2026"}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_a_count,
+        with_counts_out_of_order,
+        with_widget_state,
+        with_a_widget_view,
+        with_time_stamps,
+    ],
+)
+def test_a_spoiled_notebook_is_rejected(spoil):
+    book = copy.deepcopy(read(BOOKS[0]))
+    assert faults(book) == []
+    spoil(book)
+    assert faults(book)
+
+
+@pytest.mark.parametrize("change", ["output", "source"])
+def test_one_cell_that_prints_something_else_fails_the_run(tmp_path, change):
+    book = nbformat.v4.new_notebook(metadata=METADATA)
+    source = "print('another')" if change == "source" else "print('this')"
+    output = nbformat.v4.new_output("stream", text="this\n" if change == "source" else "that\n")
+    book.cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=[output])]
+    nbformat.write(book, tmp_path / "one.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", str(tmp_path / "one.ipynb")]
+    environment = os.environ | {"PYTEST_ADDOPTS": ""}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert run.returncode == 1
+    assert "Cell outputs differ" in run.stdout
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
+def test_its_shape(path):
+    """One H1, no skipped level, a picture with the steps, guesses, exercises, a recap."""
+    book = read(path)
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    levels = [len(mark) for mark in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(now - before <= 1 for before, now in pairwise(levels))
+    assert "four_steps(" in book.cells[1].source
+    for word in ("**Guess", "Break it", "## Exercises", "## In real runtimes", "## Recap"):
+        assert word in text, word
+    for target in re.findall(r"\]\(([^)]+\.ipynb)\)", text):
+        assert (path.parent / target).is_file(), target
+
+
+def test_version_3_is_five_files_of_less_than_150_lines():
+    files = workbook.runtime("05")
+    names = {"main.py", "command.py", "container_process.py", "run.py", "init.py"}
+    assert set(files) == {f"mydocker/{name}" for name in names}
+    text = "\n".join(source.text for source in files.values())
+    assert sum(bool(line.strip()) for line in text.splitlines()) < 150
+
+
+def test_the_runtime_is_formatted_and_linted(tmp_path):
+    for number in workbook.notebooks():
+        for source in workbook.sources(workbook.notebook(number)[1]):
+            place = tmp_path / f"{number:02}" / source.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(source.text.rstrip("\n") + "\n")
+    ruff = [sys.executable, "-m", "ruff"]
+    check = [*ruff, "check", "--isolated", "--select", "F,B,UP,SIM,RUF", "--line-length", "100"]
+    lint = subprocess.run(
+        [*check, "--ignore", "SIM115", str(tmp_path)], capture_output=True, text=True
+    )
+    assert lint.returncode == 0, lint.stdout
+    form = [*ruff, "format", "--isolated", "--diff", "--line-length", "100", str(tmp_path)]
+    formatted = subprocess.run(form, capture_output=True, text=True)
+    assert formatted.returncode == 0, formatted.stdout
+
+
+@pytest.mark.parametrize("lit", [(), (1,), (2, 3), (4,)])
+def test_the_picture_and_its_text_say_the_same(lit):
+    picture = four_steps(*lit)
+    for number, (name, _) in enumerate(STEPS, 1):
+        assert (f"[{number} {name}]" in repr(picture)) == (number in lit)
+        assert f"{number} {name}" in picture._repr_svg_()
+    assert picture._repr_svg_().count("#0b57d0") == len(lit)

@@ -1,0 +1,191 @@
+"""`labkit run`: the runtime as a user of docker or unshare would judge it, on real terminals."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labkit import procfs
+from labkit.shell import Shell
+from tests.test_sandbox import ORDINARY, gone, machine, until
+
+LABKIT = str(Path(sys.executable).parent / "labkit")
+
+
+def labkit(*words, **options):
+    command = [*options.pop("prefix", []), LABKIT, *words]
+    # pytest-xdist sets COLUMNS, and ps would cut its lines there.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    settings = {"capture_output": True, "text": True, "timeout": 60, "env": environment, **options}
+    return subprocess.run(command, **settings)
+
+
+@pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["as this user", "without capabilities"])
+@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto=04"], ["--upto", "5"], []])
+def test_who_is_pid_1(upto, prefix):
+    """The article's own check: `ps` in a container of each version."""
+    run = labkit("run", *upto, "-ti", "/bin/sh", input="ps -ef; exit\n", prefix=prefix)
+    rows = [line.split(None, 7) for line in run.stdout.splitlines() if " ps -ef" not in line]
+    found = [(row[1], row[2], row[7]) for row in rows if len(row) == 8 and row[1].isdigit()]
+    if "03" in upto:
+        (pid, parent, init), (shell, above, command) = found
+        assert (pid, parent, shell, above, command) == ("1", "0", "2", "1", "/bin/sh")
+        assert init.startswith("/proc/self/exe ")
+        assert init.endswith(" init /bin/sh")
+    else:
+        assert found == [("1", "0", "/bin/sh")]
+
+
+def test_the_log_of_versions_1_and_2_is_the_articles():
+    run = labkit("run", "--upto", "04", "-ti", "/bin/true")
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [line["msg"] for line in lines] == [
+        "parent process run",
+        "init come on",
+        "command /bin/true",
+        "command /bin/true, args []",
+    ]
+    assert all(list(line) == ["level", "msg", "time"] for line in lines)
+    pattern = r"%Y-%m-%dT%H:%M:%S%z"
+    assert all(time.strptime(line["time"], pattern) for line in lines)
+
+
+@pytest.mark.parametrize("upto", ["03", "04"])
+def test_versions_1_and_2_drop_the_output_without_ti_and_end_with_255(upto):
+    run = labkit("run", "--upto", upto, "/bin/echo")
+    assert [json.loads(line)["msg"] for line in run.stdout.splitlines()] == ["parent process run"]
+    assert run.returncode == 255
+
+
+@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto", "04"], []])
+def test_no_command(upto):
+    run = labkit("run", *upto)
+    assert "missing container command" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [("no-such-command", 127, "not found"), ("/etc/passwd", 126, "permission denied")],
+)
+def test_a_command_that_cannot_be_started(command, status, words):
+    run = labkit("run", command)
+    assert run.stdout == ""
+    assert run.stderr.count("\n") == 1
+    assert json.loads(run.stderr)["msg"] == f"exec {command}: {words}"
+    assert run.returncode == status
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 126, 127, 255])
+def test_the_commands_exit_status(status):
+    assert labkit("run", "sh", "-c", f"exit {status}").returncode == status
+
+
+def test_a_command_that_a_signal_ends():
+    run = labkit(
+        "run", "sh", "-c", "trap - TERM; sh -c 'kill -9 $$'; echo $?; kill -9 $$; echo alive"
+    )
+    assert run.stdout == "137\nalive\n"
+    assert run.returncode == 0
+
+
+def test_all_arguments_whatever_is_in_them():
+    words = ["a b", "", "'", '"', "\\", "$HOME", "--", "-x", "ü", "\n"]
+    run = labkit("run", sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)
+    assert run.stdout == f"{words}\n"
+
+
+def test_output_errors_and_an_empty_input_without_ti():
+    run = labkit("run", "sh", "-c", "echo out; echo err >&2; cat", input="unread")
+    assert (run.stdout, run.stderr, run.returncode) == ("out\n", "err\n", 0)
+
+
+def test_the_commands_environment_is_ours():
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/mine", "LC_ALL": "C.UTF-8"}
+    plain = subprocess.run(["env"], env=environment, capture_output=True, text=True).stdout
+    assert labkit("run", "env", env=environment).stdout.splitlines() == plain.splitlines()
+
+
+def test_no_descriptor_of_ours_leaks_into_the_command():
+    run = labkit("run", "sh", "-c", "ls /proc/$$/fd")
+    assert run.stdout.split() == ["0", "1", "2"]
+
+
+def test_it_begins_where_the_user_is(tmp_path):
+    assert labkit("run", "pwd", cwd=tmp_path).stdout == f"{tmp_path}\n"
+
+
+def test_the_machine_is_as_before():
+    before = machine()
+    labkit("run", "sh", "-c", "hostname changed; mount -t tmpfs none /mnt; ip link set lo up")
+    labkit("run", "--upto", "03", "-ti", "/bin/true")
+    assert machine() == before
+
+
+def test_on_a_real_terminal_one_can_type():
+    with Shell() as shell:
+        assert shell.run(f"{LABKIT} run -ti /bin/sh") == ""
+        assert shell.run("echo $$") == "1\n"
+        assert shell.run("tty").startswith("/dev/pts/")
+        assert shell.run("exec sh -c 'exit 3'") == ""
+        assert shell.run("echo $?") == "3\n"
+
+
+def test_ctrl_c_ends_a_command_and_shows_no_traceback():
+    command = [LABKIT, "run", "-ti", "sh", "-c", "echo up; exec sleep 1000"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    shown = b""
+    while b"up" not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_is_left_when_the_launcher_is_ended(number):
+    command = [LABKIT, "run", "sh", "-c", "sleep 1000 & echo up; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as launcher:
+        assert launcher.stdout.readline() == b"up\n"
+        pids = [process.pid for _, process in procfs.tree(launcher.pid)]
+        assert len(pids) == 5
+        launcher.send_signal(number)
+    until(lambda: gone(pids))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--upto"], "--upto wants the number of a notebook"),
+        (["--upto", "99", "true"], "there is no notebook '99'"),
+        (["--upto", "00", "true"], "no notebook up to 00 holds mydocker/main.py"),
+    ],
+)
+def test_a_wrong_version(words, said):
+    run = labkit("run", *words)
+    assert said in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.returncode in (1, 2)
+
+
+def test_many_at_once():
+    command = [LABKIT, "run", "sh", "-c", "hostname $0; hostname; echo $$"]
+    runs = [
+        subprocess.Popen([*command, f"box{n}"], stdout=subprocess.PIPE, text=True) for n in range(8)
+    ]
+    assert [run.communicate()[0] for run in runs] == [f"box{n}\n1\n" for n in range(8)]
+
+
+def test_with_our_own_streams_closed():
+    run = subprocess.run(["sh", "-c", f"{LABKIT} run sh -c 'exit 4' <&- >&- 2>&-"])
+    assert run.returncode == 4

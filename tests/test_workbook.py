@@ -1,0 +1,149 @@
+"""workbook: the runtime is what the notebooks hold, and a wrong notebook is named."""
+
+import json
+
+import nbformat
+import pytest
+
+from labkit import workbook
+from labkit.workbook import Change, Workbook, WorkbookError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    return tmp_path
+
+
+def book(folder, name, *cells):
+    """Write a notebook of code cells."""
+    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    path = folder / name
+    nbformat.write(content, path)
+    return path
+
+
+def texts(files):
+    return {path: source.text for path, source in files.items()}
+
+
+def test_the_last_cell_for_a_path_up_to_a_notebook_counts(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n", "x", "%%source b.py\ny = 1")
+    book(folder, "02-two.ipynb", "%%source a.py\nx = 2\n", "%%source a.py\nx = 3\n")
+    book(folder, "notes.ipynb", "%%source a.py\nx = 9\n")
+    assert texts(workbook.runtime("01", folder=folder)) == {"a.py": "x = 1\n", "b.py": "y = 1"}
+    assert texts(workbook.runtime(2, folder=folder)) == {"a.py": "x = 3\n", "b.py": "y = 1"}
+    assert texts(workbook.runtime(folder=folder)) == texts(workbook.runtime(2, folder=folder))
+    assert workbook.runtime("01", before=True, folder=folder) == {}
+
+
+@pytest.mark.parametrize("number", ["7", "x", "", "-1", "1.0", "²", "01 02"])
+def test_a_number_that_does_not_exist(folder, number):
+    book(folder, "01-one.ipynb", "1")
+    with pytest.raises(WorkbookError, match=r"there is no notebook .*; there are: 01"):
+        workbook.runtime(number, folder=folder)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"cells": 3}', '{"cells": [{}]}'])
+def test_a_file_that_is_no_notebook(folder, text):
+    (folder / "01-bad.ipynb").write_text(text)
+    with pytest.raises(WorkbookError, match=r"01-bad\.ipynb is not a Jupyter notebook"):
+        workbook.runtime(folder=folder)
+
+
+@pytest.mark.parametrize("path", ["../x.py", "/etc/x.py", "", "a/../../x.py", "."])
+def test_a_path_outside_the_working_folder(folder, path):
+    book(folder, "01-one.ipynb", "1", f"%%source {path}\nx = 1\n")
+    with pytest.raises(WorkbookError, match=r"01-one\.ipynb, cell 2: %%source wants a path inside"):
+        workbook.runtime(folder=folder)
+
+
+def test_a_link_that_leads_outside_the_working_folder(folder):
+    book(folder, "01-one.ipynb", "1")
+    opened = Workbook.open("01", folder)
+    (opened.folder / "out").symlink_to(folder)
+    with pytest.raises(WorkbookError, match="leads outside"):
+        opened.put(workbook.Source("out/x.py", "x = 1\n", "this cell"))
+    assert not (folder / "x.py").exists()
+
+
+def test_a_syntax_error_names_notebook_cell_line_and_file(folder):
+    book(folder, "01-one.ipynb", "1", "%%source a.py\nx = 1\ndef f(:\n")
+    with pytest.raises(WorkbookError) as caught:
+        workbook.runtime(folder=folder)
+    assert str(caught.value).startswith("01-one.ipynb, cell 2, line 3 (a.py): invalid syntax")
+
+
+def test_a_file_that_is_not_python_may_hold_anything(folder):
+    book(folder, "01-one.ipynb", "%%source a.txt\ndef f(:\n")
+    assert texts(workbook.runtime(folder=folder)) == {"a.txt": "def f(:\n"}
+
+
+def test_each_notebook_has_a_working_folder_filled_with_what_came_before(folder):
+    book(folder, "01-one.ipynb", "%%source p/a.py\nx = 1\n")
+    book(folder, "02-two.ipynb", "%%source p/a.py\nx = 2\n")
+    first, second = Workbook.open("1", folder), Workbook.open("02", folder)
+    assert first.folder != second.folder
+    assert not (first.folder / "p").exists()
+    assert (second.folder / "p/a.py").read_text() == "x = 1\n"
+
+
+def test_a_change_is_shown_against_the_version_before_also_when_run_again(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
+    book(folder, "02-two.ipynb", "")
+    opened = Workbook.open(2, folder)
+    source = workbook.Source("a.py", "x = 2\n", "this cell")
+    first, again = opened.put(source), opened.put(source)
+    assert first == again == Change("a.py", "x = 1\n", "x = 2\n")
+    assert repr(first) == "a.py: 1 lines added, 1 removed\n  ⋮\n-x = 1\n+x = 2"
+
+
+def test_a_diff_in_a_page_escapes_markup():
+    change = Change("a.py", "a\n", 'print("<b>&</b>")\n')
+    assert "&lt;b&gt;&amp;&lt;/b&gt;" in change._repr_html_()
+    assert "<b>" not in change._repr_html_()
+
+
+def test_a_file_edited_by_hand_is_kept(folder, capsys):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
+    book(folder, "02-two.ipynb", "")
+    opened = Workbook.open(2, folder)
+    (opened.folder / "a.py").write_text("mine = True\n")
+    Workbook.open(2, folder)
+    assert (opened.folder / "a.py").read_text() == "x = 1\n"
+    assert (opened.folder / "a.py.1").read_text() == "mine = True\n"
+    assert "edited by hand" in capsys.readouterr().err
+
+
+def test_install_writes_each_content_once(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
+    files = workbook.runtime(folder=folder)
+    first = workbook.install(files)
+    assert workbook.install(files) == first
+    assert (first / "a.py").read_text() == "x = 1\n"
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+def test_the_magics_write_show_and_explain(folder, monkeypatch):
+    from IPython.core.error import UsageError
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.chdir(folder)
+    shell = InteractiveShell()
+    workbook.register(shell)
+    with pytest.raises(UsageError, match="first run the cell with %notebook"):
+        shell.run_cell_magic("source", "a.py", "x = 1\n")
+    with pytest.raises(UsageError, match="there is no notebook"):
+        shell.run_line_magic("notebook", "77")
+    shell.run_line_magic("notebook", "00")
+    assert shell.run_cell_magic("source", "a.py", "x = 1\n") == Change("a.py", None, "x = 1\n")
+    assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+    with pytest.raises(UsageError, match=r"this cell, line 2 \(a.py\): .*not written"):
+        shell.run_cell_magic("source", "a.py", "x =\n")
+    assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+
+
+def test_json_with_sources_as_lists_of_lines(folder):
+    cell = {"cell_type": "code", "source": ["%%source a.py\n", "x = 1\n"]}
+    (folder / "01-a.ipynb").write_text(json.dumps({"cells": [cell]}))
+    assert texts(workbook.runtime(folder=folder)) == {"a.py": "x = 1\n"}
