@@ -1,0 +1,154 @@
+"""Start-up times of a container that runs /bin/true. `make bench` prints them; nothing is judged.
+
+Every round starts each candidate once, in turn, so that a busy moment meets all of them. A peer
+that is missing or does not succeed is named as such and not timed.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jupyter_client.manager import start_new_kernel
+
+from labkit import linux, sandbox, workbook
+
+ROUNDS = int(os.environ.get("ROUNDS", "40"))
+ROOT = Path(__file__).resolve().parent.parent
+FIVE = ["--uts", "--pid", "--fork", "--mount-proc", "--net", "--ipc"]
+IN_A_KERNEL = """
+import os, time
+from labkit import linux
+from labkit.fork import forked
+
+FLAGS = (linux.CLONE_NEWUTS | linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWNET
+         | linux.CLONE_NEWIPC)
+
+def start():
+    pid = linux.clone(FLAGS)
+    if pid == 0:
+        linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID)
+        os.execv("/bin/true", ["true"])
+    assert os.waitpid(pid, 0)[1] == 0
+
+def timed():
+    before = time.perf_counter()
+    said = forked(start)
+    assert said == "", said
+    return time.perf_counter() - before
+"""
+
+
+def bundle(folder: Path) -> Path:
+    """An OCI bundle whose root shows the machine's programs, for runc and crun."""
+    (folder / "rootfs").mkdir()
+    subprocess.run(["runc", "spec"], cwd=folder, check=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": ["/bin/true"]}
+    shown = [name for name in ("usr", "bin", "lib", "lib64") if Path("/", name).exists()]
+    config["mounts"] = [m for m in config["mounts"] if m["destination"] == "/proc"] + [
+        {"destination": f"/{n}", "type": "bind", "source": f"/{n}", "options": ["rbind", "ro"]}
+        for n in shown
+    ]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def process(command: list[str], folder: Path) -> Callable[[], float]:
+    def start() -> float:
+        before = time.perf_counter()
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        elapsed = time.perf_counter() - before
+        if run.returncode:
+            said = (run.stderr or run.stdout).strip().splitlines() or ["no word"]
+            raise RuntimeError(f"status {run.returncode}: {said[-1]}")
+        return elapsed
+
+    return start
+
+
+def candidates(folder: Path) -> dict[str, Callable[[], float]]:
+    program = workbook.install(workbook.runtime("05")) / "mydocker" / "main.py"
+    os.environ["PYTHONPATH"] = str(ROOT)
+    own = [sys.executable, "-S", str(program), "run", "/bin/true"]
+    labkit = str(Path(sys.executable).parent / "labkit")
+    true = "/bin/true"
+    found = {
+        "python -S -c pass": process([sys.executable, "-S", "-c", "pass"], folder),
+        "unshare": process(["unshare", *FIVE, true], folder),
+        "bubblewrap": process(
+            ["bwrap", "--unshare-all", "--dev-bind", "/", "/", "--proc", "/proc", true], folder
+        ),
+    }
+    if shutil.which("runc"):
+        bundle(folder)
+        for runtime in ("crun", "runc"):
+            found[runtime] = process([runtime, "run", f"labkit-bench-{os.getpid()}"], folder)
+    found["mydocker, version 3"] = process(own, folder)
+    found["labkit run, with its sandbox"] = process([labkit, "run", true], folder)
+    return found
+
+
+def bench() -> int:
+    # crun refuses machines that mount cgroup v1 and v2 side by side; this mount is only ours.
+    if os.path.ismount("/sys/fs/cgroup/unified"):
+        linux.umount("/sys/fs/cgroup/unified")
+    manager, client = start_new_kernel(kernel_name="labkit")
+
+    def in_a_kernel() -> float:
+        answer: list[str] = []
+        reply = client.execute_interactive(
+            "print(timed())", output_hook=lambda m: answer.append(m["content"].get("text", ""))
+        )
+        if reply["content"]["status"] != "ok":
+            raise RuntimeError(reply["content"]["evalue"])
+        return float("".join(answer))
+
+    failed: dict[str, str] = {}
+    times: dict[str, list[float]] = {}
+    try:
+        client.execute_interactive(IN_A_KERNEL)
+        with tempfile.TemporaryDirectory(prefix="labkit-bench-") as folder:
+            everyone = candidates(Path(folder)) | {"clone in a lab kernel": in_a_kernel}
+            for round_ in range(ROUNDS + 2):
+                print(f"\rround {round_ + 1} of {ROUNDS + 2}", end="", flush=True)
+                for name, start in everyone.items():
+                    if name in failed:
+                        continue
+                    try:
+                        elapsed = start()
+                    except FileNotFoundError:
+                        failed[name] = "not installed"
+                    except RuntimeError as error:
+                        failed[name] = f"failed: {error}"
+                    else:
+                        if round_ >= 2:  # the first two fill caches
+                            times.setdefault(name, []).append(elapsed)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    report(times, failed, list(everyone))
+    return 0
+
+
+def report(times: dict[str, list[float]], failed: dict[str, str], names: list[str]) -> None:
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    peers = [name for name in ("crun", "runc") if name in medians]
+    print(f"\r{'start of /bin/true':30}  median", *(f"{'/ ' + peer:>7}" for peer in peers))
+    for name in names:
+        if name in failed:
+            print(f"{name:30}  {failed[name]}")
+            continue
+        ratios = (f"{medians[name] / medians[peer]:7.2f}" for peer in peers)
+        print(f"{name:30} {medians[name] * 1000:4.1f} ms", *ratios)
+
+
+if __name__ == "__main__":
+    sys.exit(sandbox.run(bench))
