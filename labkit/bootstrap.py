@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     fcntl.flock(guard, fcntl.LOCK_EX)
     if _is_ready():
         return 0
-    if find_spec("venv") is None or find_spec("ensurepip") is None:
+    if not _has("venv") or not _has("ensurepip"):
         return _fail(
             f"{BASE} cannot create a virtual environment: its modules venv and ensurepip are "
             "missing (Debian and Ubuntu package them apart). Cure: sudo apt install python3-venv"
@@ -88,6 +88,13 @@ def _write_settings(prefix: Path, python: str) -> None:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _has(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def _run(command: Sequence[str]) -> None:

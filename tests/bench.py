@@ -48,7 +48,8 @@ def timed():
 
 def bundle(folder: Path) -> Path:
     """An OCI bundle whose root shows the machine's programs, for runc and crun."""
-    (folder / "rootfs").mkdir()
+    for name in ("", "dev", "proc"):
+        (folder / "rootfs" / name).mkdir()
     subprocess.run(["runc", "spec"], cwd=folder, check=True)
     config = json.loads((folder / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": ["/bin/true"]}

@@ -1,0 +1,191 @@
+"""doctor, `labkit lab`, and what happens before anything is installed."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.sign import NotebookNotary
+
+from labkit import doctor, jupyter, workbook
+from tests.test_run import LABKIT
+from tests.test_sandbox import ORDINARY, gone, procfs, until
+
+ROOT = Path(__file__).parent.parent
+FORBID = ["unshare", "--user", "--map-root-user", "sh", "-c"]
+NO_NAMESPACES = (
+    "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -all --inh-caps -all "
+)
+
+
+@pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["as this user", "without capabilities"])
+def test_doctor_finds_this_machine_healthy(prefix):
+    run = subprocess.run([*prefix, LABKIT, "doctor"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.count("✓") == 6
+    assert run.stdout.endswith("The labs can run here.\n")
+
+
+@pytest.mark.parametrize("command", ["doctor", "lab"])
+def test_where_namespaces_are_forbidden_cause_and_cure_are_named(command):
+    run = subprocess.run(
+        [*FORBID, f"{NO_NAMESPACES}{LABKIT} {command}"], capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    said = run.stdout + run.stderr
+    assert "Here user.max_user_namespaces is 0. Cure: sudo sysctl" in said
+    assert "Traceback" not in said
+
+
+def test_doctor_names_a_missing_tool(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = next(f for f in doctor.check() if f.need.startswith("the tools"))
+    assert finding.problem.startswith("ps, ip, unshare, mount, hostname not found. Cure: sudo apt")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def lab_environment(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    names = {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "r"), "JUPYTER_NO_CONFIG": "1"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | names
+
+
+def test_lab_prints_the_address_and_serves_there_with_a_token_alone(tmp_path):
+    port = free_port()
+    command = [LABKIT, "lab", "--port", str(port), "--no-browser"]
+    environment = lab_environment(tmp_path)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as lab:
+        address = next(line for line in lab.stdout if "Open" in line).split()[1]
+        assert address.startswith(f"http://127.0.0.1:{port}/lab/tree/00-start-here.ipynb?token=")
+        until(lambda: answers(port), 60)
+        page, token = address.split("?token=")
+        assert len(token) == 48
+        base = f"http://127.0.0.1:{port}"
+        assert urllib.request.urlopen(f"{base}/api/kernelspecs?token={token}").status == 200
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{base}/api/kernelspecs")
+        assert token not in Path(f"/proc/{lab.pid}/cmdline").read_text()
+        pids = [process.pid for _, process in procfs.tree(lab.pid)]
+        lab.send_signal(signal.SIGTERM)
+    assert "tree/00-start-here.ipynb" in page
+    until(lambda: gone(pids))
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_busy_port_is_one_clear_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        run = subprocess.run([LABKIT, "lab", "--port", str(port)], capture_output=True, text=True)
+    assert run.returncode == 1
+    expected = f"cannot listen on 127.0.0.1:{port}: Address already in use. Choose another"
+    assert expected in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_the_courses_notebooks_are_trusted(monkeypatch, tmp_path):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    jupyter.trust()
+    notary = NotebookNotary()
+    for path in workbook.notebooks().values():
+        assert notary.check_signature(nbformat.read(path, as_version=4)), path.name
+    notary.store.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [([], 2, ""), (["nonsense"], 2, "there is no command 'nonsense'"), (["--help"], 0, "")],
+)
+def test_the_command_line(words, status, said):
+    run = subprocess.run([LABKIT, *words], capture_output=True, text=True)
+    assert run.returncode == status
+    assert said in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A clone without .venv."""
+    clone = tmp_path / "clone"
+    keep = shutil.ignore_patterns(".*", "__pycache__", "work")
+    shutil.copytree(ROOT, clone, ignore=keep)
+    return clone
+
+
+def make(folder, *words, **environment):
+    command = ["make", "--no-print-directory", *words]
+    names = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=names | environment
+    )
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_python_that_is_too_old(fresh):
+    body = "case $1 in -V) echo Python 3.9.2;; *) exit 1;; esac"
+    run = make(fresh, "setup", f"PYTHON={script(fresh / 'python3.9', body)}")
+    assert run.returncode == 2
+    assert "is Python 3.9.2, the course needs Python 3.11 or newer" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_no_python_of_that_name(fresh):
+    run = make(fresh, "lab", "PYTHON=python9")
+    assert "there is no python9 here" in run.stderr
+    assert "make lab PYTHON=" in run.stderr
+
+
+def test_a_python_without_the_venv_module(fresh):
+    # A Python that does not find ensurepip, as Debian's without python3-venv.
+    (fresh / "hide").mkdir()
+    (fresh / "hide" / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ensurepip': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+    )
+    base = os.path.realpath(sys._base_executable)
+    run = make(fresh, "setup", f"PYTHON={base}", PYTHONPATH=str(fresh / "hide"))
+    assert run.returncode == 2
+    assert "sudo apt install python3-venv" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
+    (fresh / "requirements.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
+    base = os.path.realpath(sys._base_executable)
+    run = make(fresh, "setup", f"PYTHON={base}", PIP_NO_INDEX="1")
+    assert run.returncode == 2
+    assert "labkit setup: `-m pip" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (fresh / ".venv" / "labkit-ready").exists()
+
+
+def test_a_second_setup_starts_no_pip():
+    run = make(ROOT, "setup", PATH=os.environ["PATH"])
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
