@@ -190,7 +190,8 @@ class Change:
             for line in self.lines()
         )
         return (
-            f'<div style="font-family:var(--jp-code-font-family,monospace);font-size:13px">'
+            '<div style="font-family:var(--jp-code-font-family,monospace);'
+            'font-size:13px;padding-left:8px">'
             f'<div style="font-weight:600;margin-bottom:4px">{html.escape(self.title)}</div>'
             f'<div style="white-space:pre-wrap;line-height:1.45">{rows}</div></div>'
         )
