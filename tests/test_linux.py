@@ -115,6 +115,12 @@ def test_the_child_gets_the_parent_death_signal():
         assert pipe.read() == b"x"
 
 
+def leave_while_in_use():
+    linux.mount("none", "/mnt", "tmpfs")
+    os.chdir("/mnt")
+    linux.umount("/mnt")
+
+
 @pytest.mark.parametrize(
     ("call", "number", "words"),
     [
@@ -124,7 +130,8 @@ def test_the_child_gets_the_parent_death_signal():
             "mount('none', '/no/such', 'tmpfs', MS_NODEV)",
         ),
         (lambda: linux.umount("/usr/bin"), errno.EINVAL, "umount('/usr/bin', 0)"),
-        (lambda: linux.pivot_root("/", "/"), errno.EBUSY, "pivot_root('/', '/')"),
+        (lambda: linux.pivot_root("/usr", "/usr"), errno.EINVAL, "pivot_root('/usr', '/usr')"),
+        (leave_while_in_use, errno.EBUSY, "umount('/mnt', 0)"),
         (lambda: linux.setns(0, linux.CLONE_NEWUTS), errno.EINVAL, "setns(0, CLONE_NEWUTS)"),
         (lambda: linux.sethostname("x" * 65), errno.EINVAL, "at most 64 bytes"),
         (lambda: linux.clone(1 << 40), errno.EINVAL, "clone(0x10000000000)"),
