@@ -130,7 +130,7 @@ def leave_while_in_use():
             "mount('none', '/no/such', 'tmpfs', MS_NODEV)",
         ),
         (lambda: linux.umount("/usr/bin"), errno.EINVAL, "umount('/usr/bin', 0)"),
-        (lambda: linux.pivot_root("/usr", "/usr"), errno.EINVAL, "pivot_root('/usr', '/usr')"),
+        (lambda: linux.pivot_root("/x", "/y"), errno.ENOENT, "pivot_root('/x', '/y')"),
         (leave_while_in_use, errno.EBUSY, "umount('/mnt', 0)"),
         (lambda: linux.setns(0, linux.CLONE_NEWUTS), errno.EINVAL, "setns(0, CLONE_NEWUTS)"),
         (lambda: linux.sethostname("x" * 65), errno.EINVAL, "at most 64 bytes"),
