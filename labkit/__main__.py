@@ -25,7 +25,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     """Run `labkit` with the words of its command line; return the exit status."""
-    words = sys.argv[1:]
+    try:
+        status = _call(sys.argv[1:])
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer goes nowhere
+        if isinstance(error, BrokenPipeError):  # the reader left; nothing more to say
+            return 141
+        return _fail(f"{error.strerror or error}")
+
+
+def _call(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0 if words else 2
@@ -33,13 +47,7 @@ def main() -> int:
     if command is None:
         known = ", ".join(COMMANDS)
         return _fail(f"there is no command {words[0]!r}; there are {known} (labkit --help)", 2)
-    try:
-        return command(words[1:])
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more to say
-        return 141
+    return command(words[1:])
 
 
 def run(words: Sequence[str]) -> int:

@@ -114,9 +114,9 @@ def _missing_tools() -> str:
 
 def _read_only() -> str:
     folder = workbook.work_folder()
-    while not folder.exists():
+    while not os.path.lexists(folder):
         folder = folder.parent
-    if os.access(folder, os.W_OK):
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return ""
     return f"{folder} cannot be written by this user. Cure: LABKIT_WORK=/a/folder/of/yours"
 

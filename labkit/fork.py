@@ -4,6 +4,8 @@ A Jupyter kernel has several threads. Calls such as clone, or unshare with a use
 a process with one, and what they change should not stay with the kernel anyway.
 """
 
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -24,7 +26,7 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
 
     Returns:
         what the child and its children wrote to stdout and stderr, in the order they wrote it,
-        without the last newline. An exception ends the child; its type and message come last then.
+        without the last newline. Where an exception or a signal ended it, the last line says so.
 
     Raises:
         OSError: no process or descriptor is left.
@@ -37,14 +39,20 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
         _be_the_child(writer, lambda: function(*args, **kwargs))
     os.close(writer)
     try:
+        with contextlib.suppress(OSError):
+            os.setpgid(child, child)  # here and in the child: whoever comes first
         with open(reader, "rb") as file:
             output = file.read()
     except BaseException:  # an interrupted cell takes the experiment with it
-        os.killpg(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
         raise
     finally:
-        os.waitpid(child, 0)
-    return output.decode(errors="replace").removesuffix("\n")
+        _, status = os.waitpid(child, 0)
+    text = output.decode(errors="replace").removesuffix("\n")
+    if os.WIFSIGNALED(status):
+        text += f"\nended by {signal.Signals(os.WTERMSIG(status)).name}"
+    return text.lstrip("\n") if not output else text
 
 
 def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:
@@ -53,13 +61,21 @@ def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:
     os.dup2(output, 1)
     os.dup2(output, 2)
     # Jupyter's streams belong to threads that this copy does not have.
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
     status = 1
     try:
         body()
         status = 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code)
     except BaseException as error:
         print(f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
+
+
+def _stream(fd: int) -> io.TextIOWrapper:
+    """Return a stream that writes at once, so that the order stays the writers'."""
+    raw = io.FileIO(fd, "w", closefd=False)
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)

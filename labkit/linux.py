@@ -37,7 +37,11 @@ MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-SIGCHLD = 17  # asm-generic/signal.h; `import signal` would cost 4 ms
+# asm-generic/signal.h; `import signal` would cost 4 ms
+SIGPIPE = 13
+SIGCHLD = 17
+SIGXFSZ = 25
+SIG_DFL = 0
 SYS_CLONE3 = 435  # the same number on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 
@@ -45,6 +49,7 @@ SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
+_libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
@@ -200,6 +205,16 @@ def set_parent_death_signal(number: int) -> None:
     """
     if _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) < 0:
         raise _error(ctypes.get_errno(), "prctl", "PR_SET_PDEATHSIG", str(number))
+
+
+def restore_signals() -> None:
+    """Give SIGPIPE and SIGXFSZ their default action back, before an exec.
+
+    Python ignores both, and what is ignored stays ignored across exec (execve(2)): `yes | head`
+    would go on with an error instead of ending.
+    """
+    for number in (SIGPIPE, SIGXFSZ):
+        _libc.signal(number, SIG_DFL)
 
 
 # What usually lies behind an answer, and what helps: (call, errno), or (any call, errno).

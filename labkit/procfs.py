@@ -117,7 +117,7 @@ def mounts(pid: int | str = "self") -> list[Mount]:
         OSError: no such process, or one that this user may not inspect.
     """
     found = []
-    for line in _read(f"/proc/{pid}/mountinfo").splitlines():
+    for line in _lines(f"/proc/{pid}/mountinfo"):
         before, after = line.split(" - ", 1)
         number, parent, _device, root, target, options, *optional = before.split(" ")
         fstype, source = after.split(" ")[:2]
@@ -154,7 +154,7 @@ def has_capability(bit: int) -> bool:
     Args:
         bit: its number in linux/capability.h; CAP_SYS_ADMIN is 21.
     """
-    for line in _read("/proc/self/status").splitlines():
+    for line in _lines("/proc/self/status"):
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> bit & 1)
     return False
@@ -162,7 +162,7 @@ def has_capability(bit: int) -> bool:
 
 def _process(pid: int) -> Process | None:
     try:
-        pairs = (line.split(":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
+        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
         status = {key: value.strip() for key, value in pairs}
         command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
@@ -197,8 +197,13 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _read(path: str) -> str:
-    with open(path, errors="surrogateescape", encoding="utf-8") as file:
+    with open(path, errors="surrogateescape", encoding="utf-8", newline="\n") as file:
         return file.read()
+
+
+def _lines(path: str) -> list[str]:
+    """Split at newlines alone: a name may hold what splitlines() takes for the end of a line."""
+    return _read(path).removesuffix("\n").split("\n")
 
 
 def _unescape(word: str) -> str:

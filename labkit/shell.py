@@ -11,7 +11,7 @@ from types import TracebackType
 
 import pexpect
 
-from labkit import procfs
+from labkit import linux, procfs
 
 ROWS, COLUMNS = 24, 200
 LINE_LIMIT = 4095  # bytes that a terminal takes in one line, see termios(3)
@@ -44,6 +44,8 @@ class Shell:
         Raises:
             ShellError: it cannot be started, or shows no prompt.
         """
+        if not argv:
+            raise ShellError("no command to start")
         self.argv, self.timeout = tuple(argv), timeout
         self._token = secrets.token_hex(8)
         # An OSC 133 sequence: terminals take it as "a prompt begins" and draw nothing.
@@ -67,7 +69,9 @@ class Shell:
                 encoding="utf-8",
                 codec_errors="replace",
                 maxread=65536,
-                searchwindowsize=len(self._mark) + len(prompt) + 8,
+                # Only at the very end is it a prompt, and not `env` showing PS1.
+                searchwindowsize=len(self._mark) + len(prompt),
+                preexec_fn=linux.restore_signals,
                 timeout=timeout,
             )
         except pexpect.ExceptionPexpect as error:
@@ -112,9 +116,8 @@ class Shell:
             TimeoutError: no prompt came; the message shows the screen. The command got a Ctrl-C.
             ValueError: the command is more than one line, or longer than a terminal takes.
         """
-        if self.status is not None:
-            raise ShellError(f"{self.argv[0]} has ended with status {self.status}; start a new one")
-        if "\n" in command or len(command.encode()) >= LINE_LIMIT:
+        self._check_alive()
+        if "\n" in command or "\r" in command or len(command.encode()) >= LINE_LIMIT:
             raise ValueError(f"a command is one line of less than {LINE_LIMIT} bytes")
         self._pty.send(command + "\n" + input)
         return self._expect_prompt(command, self.timeout if timeout is None else timeout)
@@ -145,8 +148,10 @@ class Shell:
             what was printed before that prompt.
 
         Raises:
+            ShellError: the shell has ended.
             TimeoutError: none came; the message shows the screen.
         """
+        self._check_alive()
         return self._expect_prompt("waiting", self.timeout if timeout is None else timeout)
 
     def close(self) -> None:
@@ -176,6 +181,10 @@ class Shell:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_alive(self) -> None:
+        if self.status is not None:
+            raise ShellError(f"{self.argv[0]} has ended with status {self.status}; start a new one")
 
     def _expect_prompt(self, action: str, timeout: float) -> str:
         end = self._wait(timeout)

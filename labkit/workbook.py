@@ -10,7 +10,6 @@ import html
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ from typing import Any, TypeVar
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 T = TypeVar("T")
+# `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
+_START = Path(os.environ.get("PWD", "/"))
 _MAGIC = re.compile(r"%%source(?:[ \t]+(?P<path>[^\n]*))?(?:\n(?P<text>.*))?", re.DOTALL)
 
 
@@ -60,9 +61,9 @@ def notebook(number: str | int, folder: Path = NOTEBOOKS) -> tuple[int, Path]:
     """
     known = notebooks(folder)
     word = str(number).strip()
-    if not word.isascii() or not word.isdigit() or int(word) not in known:
+    if not re.fullmatch("[0-9]{1,2}", word) or int(word) not in known:
         there = ", ".join(f"{n:02}" for n in known) or "none at all"
-        raise WorkbookError(f"there is no notebook {word!r} in {folder}; there are: {there}")
+        raise WorkbookError(f"there is no notebook {word[:20]!r} in {folder}; there are: {there}")
     return int(word), known[int(word)]
 
 
@@ -81,7 +82,7 @@ def sources(path: Path) -> Iterator[Source]:
         texts = [(n, "".join(cell["source"])) for n, cell in code]
     except OSError as error:
         raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WorkbookError(
             f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
         ) from None
@@ -130,16 +131,13 @@ def install(files: dict[str, Source]) -> Path:
     text = json.dumps([(source.path, source.text) for source in files.values()])
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = _cache() / digest
-    if not folder.is_dir():
-        half = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-        for source in files.values():
-            _write(half / source.path, source.text)
-        try:
-            half.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(half)
-            if not folder.is_dir():
-                raise
+    for source in files.values():
+        path = folder / source.path
+        if not _holds(path, source.text):  # new, or somebody tidied the folder up
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
+                _write(Path(half, "file"), source.text)
+                Path(half, "file").replace(path)  # readers find the whole file or none
     return folder
 
 
@@ -249,7 +247,7 @@ class Workbook:
 
 def work_folder() -> Path:
     """Return where working folders live: `notebooks/work`, or what LABKIT_WORK names."""
-    return Path(os.environ.get("LABKIT_WORK") or NOTEBOOKS / "work")
+    return _START / (os.environ.get("LABKIT_WORK") or NOTEBOOKS / "work")
 
 
 def register(shell: Any) -> None:
@@ -287,7 +285,13 @@ def _or_usage_error(action: Callable[[], T]) -> T:
 def _source(path: str, text: str, place: str) -> Source:
     path = path.strip()
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or pure == PurePosixPath("."):
+    if (
+        not path
+        or "\0" in path
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or pure == PurePosixPath(".")
+    ):
         raise WorkbookError(
             f"{place}: %%source wants a path inside the working folder, such as "
             f"mydocker/init.py, not {path!r}"
@@ -301,8 +305,9 @@ def _source(path: str, text: str, place: str) -> Source:
                 f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
                 "The file was not written."
             ) from None
-        except ValueError as error:
-            raise WorkbookError(f"{place} ({path}): {error}. The file was not written.") from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            reason = error or "too deeply nested for Python"
+            raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
     return Source(str(pure), text, place)
 
 
@@ -324,6 +329,13 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -333,8 +345,8 @@ def _written(folder: Path) -> dict[str, str]:
     try:
         found: dict[str, str] = json.loads((folder / ".written.json").read_text())
     except (OSError, ValueError):
-        found = {}
-    return found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _record(folder: Path, source: Source) -> None:

@@ -80,3 +80,12 @@ def test_processes_are_found_by_their_environment():
         assert procfs.with_environment("MARK=1 2") == [child.pid]
         assert procfs.with_environment("MARK=1") == []
         child.kill()
+
+
+def test_a_name_with_a_form_feed_in_it():
+    def body():
+        with open("/proc/self/comm", "w") as file:
+            file.write("a\x0cb\rc")
+        print(repr(procfs.processes()[os.getpid()].name))
+
+    assert in_sandbox(body) == repr("a\x0cb\rc")

@@ -189,3 +189,28 @@ def test_many_at_once():
 def test_with_our_own_streams_closed():
     run = subprocess.run(["sh", "-c", f"{LABKIT} run sh -c 'exit 4' <&- >&- 2>&-"])
     assert run.returncode == 4
+
+
+def test_what_python_ignores_the_command_does_not():
+    run = labkit("run", "sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status")
+    assert (run.stdout.split(), run.stderr) == (["y", "SigIgn:", "0000000000000000"], "")
+
+
+@pytest.mark.parametrize("setting", ["--block-signal=CHLD", "--ignore-signal=CHLD"])
+def test_whoever_starts_it_may_have_switched_off_sigchld(setting):
+    run = labkit("run", "sh", "-c", "exit 6", prefix=["env", setting])
+    assert (run.returncode, run.stderr) == (6, "")
+
+
+def test_an_empty_command_is_a_missing_one():
+    run = labkit("run", "")
+    assert "missing container command" in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_a_full_disk_and_a_reader_that_leaves_are_no_tracebacks():
+    script = f"{LABKIT} --help >/dev/full; echo $?; {{ {LABKIT} --help; echo $? >&2; }} | true"
+    run = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert run.stdout == "1\n"
+    assert "labkit: No space left on device\n" in run.stderr
+    assert "Exception" not in run.stderr

@@ -104,3 +104,12 @@ def test_what_cannot_be_started():
 def test_show_prints_as_a_terminal_would(shell, capsys):
     shell.show("echo one", "true", "printf two")
     assert capsys.readouterr().out == "$ echo one\none\n$ true\n$ printf two\ntwo\n"
+
+
+def test_a_command_that_shows_the_prompt_itself(shell):
+    assert "done" in shell.run("env | grep ^PS1; sleep 0.3; echo done")
+    assert shell.run("echo one") == "one\n"
+
+
+def test_pipes_end_quietly(shell):
+    assert shell.run("yes | head -n 1") == "y\n"

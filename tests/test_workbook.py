@@ -147,3 +147,22 @@ def test_json_with_sources_as_lists_of_lines(folder):
     cell = {"cell_type": "code", "source": ["%%source a.py\n", "x = 1\n"]}
     (folder / "01-a.ipynb").write_text(json.dumps({"cells": [cell]}))
     assert texts(workbook.runtime(folder=folder)) == {"a.py": "x = 1\n"}
+
+
+def test_install_mends_a_folder_that_lost_a_file(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n", "%%source b.py\ny = 1\n")
+    files = workbook.runtime(folder=folder)
+    place = workbook.install(files)
+    (place / "a.py").unlink()
+    (place / "b.py").write_text("half")
+    assert workbook.install(files) == place
+    assert (place / "a.py").read_text() == "x = 1\n"
+    assert (place / "b.py").read_text() == "y = 1\n"
+    assert sorted(path.name for path in place.iterdir()) == ["a.py", "b.py"]
+
+
+@pytest.mark.parametrize("text", ["x = " + "-" * 100000 + "1\n", "x = '\0'\n"])
+def test_a_source_that_python_cannot_take(folder, text):
+    book(folder, "01-one.ipynb", "%%source a.py\n" + text)
+    with pytest.raises(WorkbookError, match=r"01-one\.ipynb, cell 1.*not written"):
+        workbook.runtime(folder=folder)

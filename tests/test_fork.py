@@ -1,0 +1,73 @@
+"""fork: a function in a copy of this process, and all that it wrote."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from labkit.fork import forked
+
+
+def several_writers():
+    sys.stdout.write("one ")
+    sys.stderr.write("two\n")
+    os.write(1, b"three\n")
+    os.system("echo four")
+    print("five", end="")
+
+
+def test_what_was_written_in_the_order_it_was_written():
+    assert forked(several_writers) == "one two\nthree\nfour\nfive"
+
+
+def test_arguments_and_a_result_that_is_dropped():
+    assert forked(print, "a", "b", sep="-") == "a-b"
+    assert forked(lambda: 7) == ""
+
+
+def test_ten_megabytes():
+    assert len(forked(lambda: print("x" * 10_000_000))) == 10_000_000
+
+
+def fail():
+    raise ValueError(os.fsdecode(b"bad \xff"))
+
+
+def test_an_exception_is_the_last_line():
+    assert forked(fail) == "ValueError: bad \\udcff"
+
+
+def test_a_signal_that_ended_it_is_named():
+    assert forked(lambda: os.kill(os.getpid(), signal.SIGKILL)) == "ended by SIGKILL"
+
+
+def test_an_exit_is_no_error():
+    assert forked(sys.exit, 0) == ""
+    assert forked(sys.exit, "bye") == "bye"
+
+
+def test_it_has_one_thread_where_we_have_several():
+    end = threading.Event()
+    threading.Thread(target=end.wait).start()
+    assert forked(lambda: print(len(os.listdir("/proc/self/task")))) == "1"
+    end.set()
+
+
+@pytest.mark.parametrize("delay", [0, 0.001, 0.003, 0.3])
+def test_an_interrupt_ends_it_at_once(delay):
+    program = (
+        "import time; from labkit.fork import forked\n"
+        "print('go', flush=True)\nforked(time.sleep, 1000)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        time.sleep(delay)  # on purpose: at another moment each time
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) != 0
+        assert b"KeyboardInterrupt" in process.stderr.read()
