@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn, ParamSpec
 
 P = ParamSpec("P")
@@ -32,20 +32,24 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
         OSError: no process or descriptor is left.
     """
     reader, writer = os.pipe()
+    # An interrupt waits until there is somebody to end the child.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is the point
         child = os.fork()
     if child == 0:
-        _be_the_child(writer, lambda: function(*args, **kwargs))
-    os.close(writer)
+        _be_the_child(writer, mask, lambda: function(*args, **kwargs))
     try:
+        os.close(writer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with contextlib.suppress(OSError):
             os.setpgid(child, child)  # here and in the child: whoever comes first
         with open(reader, "rb") as file:
             output = file.read()
     except BaseException:  # an interrupted cell takes the experiment with it
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)
+        for end in (os.killpg, os.kill):  # it may not have a process group of its own yet
+            with contextlib.suppress(ProcessLookupError):
+                end(child, signal.SIGKILL)
         raise
     finally:
         _, status = os.waitpid(child, 0)
@@ -55,9 +59,10 @@ def forked(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
     return text.lstrip("\n") if not output else text
 
 
-def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:
+def _be_the_child(output: int, mask: Iterable[int], body: Callable[[], object]) -> NoReturn:
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.dup2(output, 1)
     os.dup2(output, 2)
     # Jupyter's streams belong to threads that this copy does not have.

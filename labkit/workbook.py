@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 T = TypeVar("T")
 # `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
-_START = Path(os.environ.get("PWD", "/"))
+try:
+    _START = Path.cwd()
+except FileNotFoundError:  # it was removed under us
+    _START = Path("/")
 _MAGIC = re.compile(r"%%source(?:[ \t]+(?P<path>[^\n]*))?(?:\n(?P<text>.*))?", re.DOTALL)
 
 

@@ -57,10 +57,11 @@ def test_it_has_one_thread_where_we_have_several():
     end.set()
 
 
-@pytest.mark.parametrize("delay", [0, 0.001, 0.003, 0.3])
+@pytest.mark.parametrize("delay", [0, 0.0003, 0.0006, 0.001, 0.002, 0.003, 0.3])
 def test_an_interrupt_ends_it_at_once(delay):
     program = (
-        "import time; from labkit.fork import forked\n"
+        "import signal, time; from labkit.fork import forked\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print('go', flush=True)\nforked(time.sleep, 1000)"
     )
     with subprocess.Popen(

@@ -118,7 +118,9 @@ def test_a_lab_leaves_the_machine_as_it_was(kernel):
 def test_an_interrupt_stops_the_cell_and_nothing_else(kernel):
     kernel.run("import subprocess; child = subprocess.Popen(['sleep', '1000']); kept = 42")
     pids = kernel.pids
-    message = kernel.client.execute("print('on', flush=True)\nimport time; time.sleep(1000)")
+    # stop_on_error: else ipykernel refuses cells for a moment after one that failed.
+    code = "print('on', flush=True)\nimport time; time.sleep(1000)"
+    message = kernel.client.execute(code, stop_on_error=False)
     while kernel.client.get_iopub_msg(timeout=20)["content"].get("text") != "on\n":
         pass
     kernel.manager.interrupt_kernel()
