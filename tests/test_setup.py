@@ -59,7 +59,7 @@ def free_port() -> int:
 def lab_environment(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    names = {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "r"), "JUPYTER_NO_CONFIG": "1"}
+    names = {"HOME": str(home), "JUPYTER_RUNTIME_DIR": str(home / "r")}
     return {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | names
 
 
