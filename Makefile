@@ -1,5 +1,5 @@
-# make setup | lab | test | bench | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
-.PHONY: help setup lab test bench notebooks lock clean
+# make setup | lab | test | box | test-vm | bench | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
+.PHONY: help setup lab test box test-vm bench notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -11,6 +11,8 @@ help:
 	@echo "make lab        open the course in JupyterLab (PORT=8888)"
 	@echo "make test       format, lint, types, unit tests, and every notebook verified by nbval"
 	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
+	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
+	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root)"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
@@ -27,6 +29,16 @@ lab: setup
 test: setup
 	@$(BIN)/labkit test
 
+# The box is made again when something that it holds is newer.
+IN_BOX := $(shell find vm labkit notebooks tests requirements.lock pyproject.toml Makefile README.md -type f -not -path 'notebooks/work/*' -not -path '*/.*' -not -name '*.pyc')
+build/mydocker-libvirt.box: $(IN_BOX)
+	@vm/box.sh
+
+box: build/mydocker-libvirt.box
+
+test-vm: box
+	@python3 tests/vm.py
+
 bench: setup
 	@$(BIN)/python tests/bench.py
 
@@ -38,4 +50,4 @@ lock:
 	uv pip compile --upgrade --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv notebooks/work .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build notebooks/work .mypy_cache .pytest_cache .ruff_cache

@@ -112,10 +112,11 @@ def lab(words: Sequence[str]) -> int:
     from labkit import jupyter
 
     parser = argparse.ArgumentParser("labkit lab", description="Open the course in JupyterLab.")
-    parser.add_argument("--port", type=int, default=8888, help="on 127.0.0.1; 8888")
+    parser.add_argument("--port", type=int, default=8888, help="8888")
+    parser.add_argument("--ip", default="127.0.0.1", help="127.0.0.1; in a VM perhaps 0.0.0.0")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     options = parser.parse_args(words)
-    problem = jupyter.start(options.port, browser=not options.no_browser)
+    problem = jupyter.start(options.port, ip=options.ip, browser=not options.no_browser)
     return _fail(f"lab: {problem}")
 
 

@@ -1,4 +1,4 @@
-"""Starts JupyterLab on the course: on 127.0.0.1 alone, with a token, its notebooks trusted."""
+"""Starts JupyterLab on the course: on 127.0.0.1, with a token, its notebooks trusted."""
 
 import os
 import secrets
@@ -14,11 +14,13 @@ HOST = "127.0.0.1"
 SOCKET_NAME = 60
 
 
-def start(port: int, *, browser: bool) -> str:
+def start(port: int, *, ip: str = HOST, browser: bool) -> str:
     """Become JupyterLab; return only where it cannot start, with the reason and the cure.
 
     Args:
-        port: on 127.0.0.1.
+        port: on that address.
+        ip: the address to listen on. A VM whose manager forwards a port of the host to the VM's
+            outer address listens on 0.0.0.0; nobody else does.
         browser: open one, where this machine has a screen.
     """
     report = doctor.check()
@@ -27,10 +29,10 @@ def start(port: int, *, browser: bool) -> str:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((ip, port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            return f"cannot listen on {HOST}:{port}: {reason}. Choose another: make lab PORT=8899"
+            return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
     trust()
     first = workbook.notebooks()[0].name
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
@@ -38,7 +40,7 @@ def start(port: int, *, browser: bool) -> str:
     print("  Stop   Ctrl-C, here\n", flush=True)
     words = [
         *(sys.executable, "-m", "jupyterlab"),
-        f"--ServerApp.ip={HOST}",
+        f"--ServerApp.ip={ip}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={workbook.NOTEBOOKS}",

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# make box: the class box for libvirt and for VirtualBox, out of one disk, from Debian packages.
+#
+# Needs root (it makes a Debian tree with its owners), but no loop device and no mount outlives it.
+# The same packages give the same boxes, bit for bit: times come from the last commit, and every
+# random number that a file system or a disk image holds is fixed.
+#   MIRROR=URL   another Debian mirror      SIZE=8   the disk, in GiB, as the learner sees it
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+SUITE=trixie
+SIZE=${SIZE:-8}
+OUT=$PWD/build
+UUID=6d79646f-636b-4572-8d63-6c6173732e31 # of the file system and, in its last digits, the disk
+tools=(mmdebstrap sfdisk mke2fs qemu-img grub-mkimage tar gzip unshare git)
+
+fail() { echo "make box: $*" >&2; exit 1; }
+say() { printf '[%(%T)T] %s\n' -1 "$*"; }
+
+[ "$(id -u)" = 0 ] || fail "this makes a Debian tree, which needs root. Try: sudo make box"
+missing=()
+for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+[ ${#missing[@]} = 0 ] || fail "${missing[*]} not found. On Debian and Ubuntu: apt install" \
+  "mmdebstrap debian-archive-keyring fdisk e2fsprogs qemu-utils grub-common grub-pc-bin git"
+case $(uname -m) in
+  x86_64) arch=amd64 grub=i386-pc ;;
+  aarch64) arch=arm64 grub=arm64-efi ;;
+  *) fail "there is no box for $(uname -m), only for x86_64 and aarch64" ;;
+esac
+[ -d "/usr/lib/grub/$grub" ] || fail "/usr/lib/grub/$grub not found. Cure: apt install grub-${grub/i386-/}-bin"
+
+# Mounts of ours end with us, also when we are killed.
+[ -n "${LABKIT_BOX_INSIDE:-}" ] || LABKIT_BOX_INSIDE=1 exec unshare --mount "$0" "$@"
+
+mkdir -p "$OUT"
+work=$(mktemp -d "$OUT/box.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml)
+export SOURCE_DATE_EPOCH UUID LC_ALL=C.UTF-8
+
+say "the course"
+mapfile -t files < <(xargs -a vm/files -I{} find {} -type f -not -path '*/__pycache__/*' \
+  -not -path '*/.ipynb_checkpoints/*' -not -path 'notebooks/work/*' | LC_ALL=C sort)
+sha256sum "${files[@]}" > "$work/.delivered"
+tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - \
+  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$work/course.tgz"
+
+say "Debian $SUITE ($arch)"
+touch "$work/started"
+# No documentation and no firmware: this machine is virtual and its users are on the net elsewhere.
+mmdebstrap --quiet --mode=root --variant=minbase --format=directory --architectures="$arch" \
+  --aptopt='APT::Install-Recommends "false"' \
+  --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+  --include="linux-image-cloud-$arch,systemd-sysv,systemd-resolved,systemd-timesyncd,udev,dbus" \
+  --include="libpam-systemd,openssh-server,sudo,rsync,ca-certificates,less,nano,vim-tiny,psmisc" \
+  --include="iputils-ping,procps,iproute2,util-linux,mount,hostname,make,python3,python3-venv" \
+  --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
+    echo MODULES=most > "$1/etc/initramfs-tools/conf.d/box"' \
+  --customize-hook="vm/customize.sh \"\$1\" $work/course.tgz" \
+  "$SUITE" "$root" ${MIRROR:+"$MIRROR"}
+dpkg-query --admindir="$root/var/lib/dpkg" -W > "$OUT/packages.txt"
+find "$root" -newer "$work/started" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+
+say "the disk"
+disk=$work/disk.raw
+truncate -s "${SIZE}G" "$disk"
+kernel=$(basename "$root"/boot/vmlinuz-*)
+config=$work/grub.cfg
+cat > "$config" <<GRUB
+search --set=root --fs-uuid $UUID
+linux /boot/$kernel root=UUID=$UUID ro console=tty0 console=ttyS0 net.ifnames=0 quiet
+initrd /boot/initrd.img-${kernel#vmlinuz-}
+boot
+GRUB
+modules=(part_gpt part_msdos ext2 search search_fs_uuid linux normal serial echo)
+image() { grub-mkimage -O "$grub" -p /boot/grub -c "$config" -o "$1" "${modules[@]}" "${@:2}"; }
+printf 'label: dos\nlabel-id: 0x%s\nstart=2048, type=83, bootable\n' 2e316d79 | sfdisk -q "$disk"
+E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -U "$UUID" -m 1 \
+  -E "offset=1048576,hash_seed=$UUID,lazy_itable_init=1" -d "$root" "$disk" $((SIZE * 1048576 - 1024))k
+image "$work/core.img" biosdisk
+[ "$(stat -c %s "$work/core.img")" -lt $((2047 * 512)) ] || fail "GRUB does not fit before the file system"
+dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
+dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+
+# Disks that are compressed inside, in boxes that are not: quick to unpack and to read.
+box() { # box NAME FILE…: the files of the folder $work/NAME
+  tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --mode=644 \
+    -C "$work/$1" -cf "$work/$1.box" "${@:2}"
+  mv "$work/$1.box" "$OUT/mydocker-$1.box"
+}
+mkdir "$work/libvirt" "$work/virtualbox"
+say "the box for libvirt"
+qemu-img convert -c -o compression_type=zstd -f raw -O qcow2 "$disk" "$work/libvirt/box.img"
+echo "{\"provider\":\"libvirt\",\"format\":\"qcow2\",\"virtual_size\":$SIZE,\"architecture\":\"$arch\"}" \
+  > "$work/libvirt/metadata.json"
+box libvirt metadata.json box.img
+
+say "the box for VirtualBox"
+vmdk=$work/virtualbox/box.vmdk
+qemu-img convert -o subformat=streamOptimized -f raw -O vmdk "$disk" "$vmdk"
+# The image's identity, which qemu-img draws at random.
+at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
+printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
+sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/; s/@UUID@/$UUID/" \
+  vm/box.ovf > "$work/virtualbox/box.ovf"
+echo "{\"provider\":\"virtualbox\",\"architecture\":\"$arch\"}" > "$work/virtualbox/metadata.json"
+# The cloud kernel has no driver for the network card that VirtualBox emulates by default.
+cat > "$work/virtualbox/Vagrantfile" <<'RUBY'
+Vagrant.configure("2") do |config|
+  config.vm.base_mac = "080027D0C4E2"
+  config.vm.provider(:virtualbox) { |vb| vb.customize ["modifyvm", :id, "--nictype1", "virtio"] }
+end
+RUBY
+box virtualbox metadata.json Vagrantfile box.ovf box.vmdk
+
+cp "$root/boot/$kernel" "$OUT/vmlinuz" # for the question whether KVM works here
+(cd "$OUT" && sha256sum mydocker-*.box > SHA256SUMS)
+say "done: $(cd "$OUT" && du -m mydocker-*.box | awk '{printf "%s%s, %s MB", sep, $2, $1; sep = "; "}')"

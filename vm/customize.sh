@@ -1,0 +1,59 @@
+#!/bin/sh
+# Called by mmdebstrap in the finished tree $1: what Vagrant expects of a box, then the course $2.
+set -eu
+root=$1 course=$2
+here=$(dirname "$0")
+in_box() { chroot "$root" env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 "$@"; }
+
+# Vagrant logs in with its well-known key and puts one of its own in its place on the first `up`.
+in_box useradd --create-home --shell /bin/bash vagrant
+install -d -m 700 "$root/home/vagrant/.ssh"
+install -m 600 "$here/vagrant.pub" "$root/home/vagrant/.ssh/authorized_keys"
+in_box chown -R vagrant: /home/vagrant/.ssh
+echo 'vagrant ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/vagrant"
+chmod 440 "$root/etc/sudoers.d/vagrant"
+printf 'UseDNS no\nPasswordAuthentication no\n' > "$root/etc/ssh/sshd_config.d/vagrant.conf"
+
+cat > "$root/etc/systemd/network/80-dhcp.network" <<'N'
+[Match]
+Name=e*
+[Network]
+DHCP=yes
+IPv6AcceptRA=no
+[DHCPv4]
+ClientIdentifier=mac
+N
+in_box systemctl --quiet enable systemd-networkd systemd-resolved ssh
+in_box systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.timer \
+  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
+echo mydocker > "$root/etc/hostname"
+printf '127.0.0.1 localhost\n127.0.1.1 mydocker\n::1 localhost\n' > "$root/etc/hosts"
+echo "UUID=$UUID / ext4 defaults,noatime 0 1" > "$root/etc/fstab"
+# The box has no host keys: each machine makes its own at its first start.
+rm -f "$root"/etc/ssh/ssh_host_*
+install -d "$root/etc/systemd/system/ssh.service.d"
+printf '[Service]\nExecStartPre=\nExecStartPre=ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
+  > "$root/etc/systemd/system/ssh.service.d/keys.conf"
+
+# The course, by the script that makes any machine the class VM. pip's settings come along.
+cp "$course" "$root/root/course.tgz"
+install -m 755 "$here/provision.sh" "$root/root/provision.sh"
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+certificates=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}
+[ ! -f "$certificates" ] || install -m 644 "$certificates" "$root/var/tmp/certificates"
+chmod 711 "$root/root"
+env | sed -n 's/^\(PIP_[A-Z_]*\|[a-zA-Z]*_proxy\|[A-Z]*_PROXY\)=/&/p' | grep -v -e PIP_CERT -e PIP_FIND_LINKS > "$root/root/settings"
+# shellcheck disable=SC2046  # one word a setting
+in_box $(cat "$root/root/settings") PIP_CERT=/var/tmp/certificates PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_QUIET=1 \
+  PYTHONDONTWRITEBYTECODE=1 /root/provision.sh /root/course.tgz
+rm "$root"/root/course.tgz "$root"/root/provision.sh "$root"/root/settings "$root/var/tmp/certificates"
+chmod 700 "$root/root"
+# Python's compiled files, in a form that holds no time: the first start is not the slow one.
+in_box runuser -u vagrant -- /usr/bin/python3 -m compileall -q --invalidation-mode checked-hash \
+  /home/vagrant/mydocker
+
+# What this build alone knows goes.
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+: > "$root/etc/machine-id"
+rm -f "$root/var/lib/dbus/machine-id" "$root"/var/cache/ldconfig/aux-cache
+find "$root/var/log" -type f -delete
