@@ -33,6 +33,8 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
+    # jsonschema's grammar of addresses: a second of nbformat's import, and not needed here.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     trust()
     first = workbook.notebooks()[0].name
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))

@@ -379,7 +379,8 @@ class Test:
         began = time.monotonic()
         with log.open("w") as output:
             for line in process.stdout:
-                line = line.rpartition("\r")[2]  # of a progress bar only its end
+                if "Progress:" in line:
+                    continue
                 lines.append(line)
                 print(f"{time.monotonic() - began:6.1f}  {line}", end="", file=output, flush=True)
         status = process.wait()

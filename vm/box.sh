@@ -37,7 +37,7 @@ work=$(mktemp -d "$OUT/box.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml)
-export SOURCE_DATE_EPOCH UUID LC_ALL=C.UTF-8
+export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8
 
 say "the course"
 mapfile -t files < <(xargs -a vm/files -I{} find {} -type f -not -path '*/__pycache__/*' \
@@ -57,7 +57,9 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory --architectu
   --include="libpam-systemd,openssh-server,sudo,rsync,ca-certificates,less,nano,vim-tiny,psmisc" \
   --include="iputils-ping,procps,iproute2,util-linux,mount,hostname,make,python3,python3-venv" \
   --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
-    echo MODULES=most > "$1/etc/initramfs-tools/conf.d/box"' \
+    echo MODULES=list > "$1/etc/initramfs-tools/conf.d/box" &&
+    printf "%s\n" ext4 virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix vmw_pvscsi \
+      > "$1/etc/initramfs-tools/modules"' \
   --customize-hook="vm/customize.sh \"\$1\" $work/course.tgz" \
   "$SUITE" "$root" ${MIRROR:+"$MIRROR"}
 dpkg-query --admindir="$root/var/lib/dpkg" -W > "$OUT/packages.txt"
@@ -70,7 +72,7 @@ kernel=$(basename "$root"/boot/vmlinuz-*)
 config=$work/grub.cfg
 cat > "$config" <<GRUB
 search --set=root --fs-uuid $UUID
-linux /boot/$kernel root=UUID=$UUID ro console=tty0 console=ttyS0 net.ifnames=0 quiet
+linux /boot/$kernel root=UUID=$UUID rw rootflags=noatime console=tty0 console=ttyS0 net.ifnames=0 quiet
 initrd /boot/initrd.img-${kernel#vmlinuz-}
 boot
 GRUB

@@ -28,7 +28,7 @@ in_box systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.tim
   apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
 echo mydocker > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 mydocker\n::1 localhost\n' > "$root/etc/hosts"
-echo "UUID=$UUID / ext4 defaults,noatime 0 1" > "$root/etc/fstab"
+rm -f "$root/etc/fstab" # the kernel's command line says it all
 # The box has no host keys: each machine makes its own at its first start.
 rm -f "$root"/etc/ssh/ssh_host_*
 install -d "$root/etc/systemd/system/ssh.service.d"
