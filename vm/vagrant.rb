@@ -98,7 +98,7 @@ class ClassVM
       refuse("the VM is off and was not asked for it") if destroying? && machine.id && !recall("saved")
       return
     end
-    files = fetch(machine) or return refuse("the VM did not answer")
+    files = fetch(machine)
     digest = Digest::SHA256.hexdigest(files.sort.flatten.join("\0"))
     return if files.empty? ? remember("saved", digest) : recall("saved") == digest
 
@@ -112,6 +112,9 @@ class ClassVM
     end
     remember("saved", digest)
     machine.ui.info("Saved #{files.size} changed file#{'s' if files.size > 1} in #{target}")
+  rescue StandardError => e
+    refuse(e.message)
+    machine.ui.warn("The learner's work was not saved: #{e.message}. It stays in the VM.")
   end
 
   # The last line: where JupyterLab answers.
@@ -138,17 +141,18 @@ class ClassVM
     File.file?(sums) ? File.readlines(sums).to_h { |line| line.split.reverse } : {}
   end
 
-  # name => content of what the learner changed; nil where the VM does not tell.
+  # name => content of what the learner changed
   def fetch(machine)
-    packed = +""
-    command = "labkit-course work ~/mydocker | base64"
-    status = machine.communicate.execute(command, error_check: false) { |type, data| packed << data if type == :stdout }
-    return unless status.zero?
+    said = { stdout: +"", stderr: +"" }
+    command = "set -o pipefail; labkit-course work ~/mydocker | base64"
+    status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
+    machine.ui.warn(said[:stderr].strip) unless said[:stderr].strip.empty?
+    raise "`#{command}` in the VM ended with #{status}" unless status.zero?
 
-    tar = StringIO.new(Zlib.gunzip(packed.unpack1("m")))
-    Gem::Package::TarReader.new(tar).select(&:file?).to_h { |entry| [entry.full_name, entry.read.to_s] }
-  rescue StandardError
-    nil
+    tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
+    Gem::Package::TarReader.new(tar).each_with_object({}) do |entry, files|
+      files[entry.full_name] = entry.read.to_s if entry.file?
+    end
   end
 
   def refuse(reason)
