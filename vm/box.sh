@@ -5,6 +5,7 @@
 # The same packages give the same boxes, bit for bit: times come from the last commit, and every
 # random number that a file system or a disk image holds is fixed.
 #   MIRROR=URL   another Debian mirror      SIZE=8   the disk, in GiB, as the learner sees it
+#   GRUB=x86_64-efi   a disk for UEFI, as arm64's always is, in place of one for a BIOS
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +13,7 @@ SUITE=trixie
 SIZE=${SIZE:-8}
 OUT=$PWD/build
 UUID=6d79646f-636b-4572-8d63-6c6173732e31 # of the file system and, in its last digits, the disk
-tools=(mmdebstrap sfdisk mke2fs qemu-img grub-mkimage tar gzip unshare git)
+tools=(mmdebstrap sfdisk mke2fs mformat qemu-img grub-mkimage tar gzip unshare git)
 
 fail() { echo "make box: $*" >&2; exit 1; }
 say() { printf '[%(%T)T] %s\n' -1 "$*"; }
@@ -21,13 +22,19 @@ say() { printf '[%(%T)T] %s\n' -1 "$*"; }
 missing=()
 for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 [ ${#missing[@]} = 0 ] || fail "${missing[*]} not found. On Debian and Ubuntu: apt install" \
-  "mmdebstrap debian-archive-keyring fdisk e2fsprogs qemu-utils grub-common grub-pc-bin git"
+  "mmdebstrap debian-archive-keyring fdisk e2fsprogs mtools qemu-utils grub-common git"
 case $(uname -m) in
-  x86_64) arch=amd64 grub=i386-pc ;;
+  x86_64) arch=amd64 grub=${GRUB:-i386-pc} ;;
   aarch64) arch=arm64 grub=arm64-efi ;;
   *) fail "there is no box for $(uname -m), only for x86_64 and aarch64" ;;
 esac
-[ -d "/usr/lib/grub/$grub" ] || fail "/usr/lib/grub/$grub not found. Cure: apt install grub-${grub/i386-/}-bin"
+case $grub in
+  i386-pc) package=grub-pc-bin ;;
+  x86_64-efi) package=grub-efi-amd64-bin loader=BOOTX64.EFI ;;
+  arm64-efi) package=grub-efi-arm64-bin loader=BOOTAA64.EFI ;;
+  *) fail "GRUB=$grub: there is i386-pc and x86_64-efi" ;;
+esac
+[ -d "/usr/lib/grub/$grub" ] || fail "/usr/lib/grub/$grub not found. Cure: apt install $package"
 
 # Mounts of ours end with us, also when we are killed.
 [ -n "${LABKIT_BOX_INSIDE:-}" ] || LABKIT_BOX_INSIDE=1 exec unshare --mount "$0" "$@"
@@ -78,13 +85,24 @@ boot
 GRUB
 modules=(part_gpt part_msdos ext2 search search_fs_uuid linux normal serial echo)
 image() { grub-mkimage -O "$grub" -p /boot/grub -c "$config" -o "$1" "${modules[@]}" "${@:2}"; }
-printf 'label: dos\nlabel-id: 0x%s\nstart=2048, type=83, bootable\n' 2e316d79 | sfdisk -q "$disk"
+# 16 MiB for UEFI's loader, which a BIOS does not look at, then the root file system.
+start=$((17 * 2048)) # in sectors of 512 bytes
+printf 'label: dos\nlabel-id: 0x%s\nstart=2048, size=32768, type=ef\nstart=%s, type=83, bootable\n' \
+  2e316d79 "$start" | sfdisk -q "$disk"
 E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -U "$UUID" -m 1 \
-  -E "offset=1048576,hash_seed=$UUID,lazy_itable_init=1" -d "$root" "$disk" $((SIZE * 1048576 - 1024))k
-image "$work/core.img" biosdisk
-[ "$(stat -c %s "$work/core.img")" -lt $((2047 * 512)) ] || fail "GRUB does not fit before the file system"
-dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
-dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+  -E "offset=$((start * 512)),hash_seed=$UUID,lazy_itable_init=1" -d "$root" "$disk" \
+  $((SIZE * 1048576 - start / 2))k
+if [ "$grub" = i386-pc ]; then
+  image "$work/core.img" biosdisk
+  [ "$(stat -c %s "$work/core.img")" -lt $((2047 * 512)) ] || fail "GRUB does not fit before the partitions"
+  dd if=/usr/lib/grub/i386-pc/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
+  dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+else
+  image "$work/grub.efi"
+  mformat -i "$disk@@1M" -T 32768 -h 64 -s 32 -H 2048 -N 2e316d79 ::
+  mmd -i "$disk@@1M" ::EFI ::EFI/BOOT
+  mcopy -i "$disk@@1M" "$work/grub.efi" "::EFI/BOOT/$loader"
+fi
 
 # Disks that are compressed inside, in boxes that are not: quick to unpack and to read.
 box() { # box NAME FILE…: the files of the folder $work/NAME
@@ -93,29 +111,52 @@ box() { # box NAME FILE…: the files of the folder $work/NAME
   mv "$work/$1.box" "$OUT/mydocker-$1.box"
 }
 mkdir "$work/libvirt" "$work/virtualbox"
+rm -f "$OUT"/mydocker-*.box
 say "the box for libvirt"
+if [ "$grub" = i386-pc ]; then : > "$work/libvirt/Vagrantfile"; else
+  case $arch in
+    amd64) machine=q35 firmware=/usr/share/OVMF/OVMF_CODE_4M.fd ;;
+    arm64) machine=virt firmware=/usr/share/AAVMF/AAVMF_CODE.fd ;;
+  esac
+  cat > "$work/libvirt/Vagrantfile" <<RUBY
+Vagrant.configure("2") do |config|
+  config.vm.provider :libvirt do |libvirt|
+    libvirt.machine_type = "$machine"
+    libvirt.loader = "$firmware"
+    libvirt.nvram = "/var/lib/libvirt/qemu/nvram/#{File.basename(Dir.pwd)}-mydocker.fd"
+  end
+end
+RUBY
+fi
 qemu-img convert -c -o compression_type=zstd -f raw -O qcow2 "$disk" "$work/libvirt/box.img"
 echo "{\"provider\":\"libvirt\",\"format\":\"qcow2\",\"virtual_size\":$SIZE,\"architecture\":\"$arch\"}" \
   > "$work/libvirt/metadata.json"
-box libvirt metadata.json box.img
+box libvirt metadata.json Vagrantfile box.img
 
-say "the box for VirtualBox"
-vmdk=$work/virtualbox/box.vmdk
-qemu-img convert -o subformat=streamOptimized -f raw -O vmdk "$disk" "$vmdk"
-# The image's identity, which qemu-img draws at random.
-at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
-printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
-sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/; s/@UUID@/$UUID/" \
-  vm/box.ovf > "$work/virtualbox/box.ovf"
-echo "{\"provider\":\"virtualbox\",\"architecture\":\"$arch\"}" > "$work/virtualbox/metadata.json"
-# The cloud kernel has no driver for the network card that VirtualBox emulates by default.
-cat > "$work/virtualbox/Vagrantfile" <<'RUBY'
+virtualbox() {
+  local vmdk=$work/virtualbox/box.vmdk at
+  qemu-img convert -o subformat=streamOptimized -f raw -O vmdk "$disk" "$vmdk"
+  # The image's identity, which qemu-img draws at random.
+  at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
+  printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
+  sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/; s/@UUID@/$UUID/" \
+    vm/box.ovf > "$work/virtualbox/box.ovf"
+  echo "{\"provider\":\"virtualbox\",\"architecture\":\"$arch\"}" > "$work/virtualbox/metadata.json"
+  # The cloud kernel has no driver for the network card that VirtualBox emulates by default.
+  cat > "$work/virtualbox/Vagrantfile" <<'RUBY'
 Vagrant.configure("2") do |config|
   config.vm.base_mac = "080027D0C4E2"
   config.vm.provider(:virtualbox) { |vb| vb.customize ["modifyvm", :id, "--nictype1", "virtio"] }
 end
 RUBY
-box virtualbox metadata.json Vagrantfile box.ovf box.vmdk
+  box virtualbox metadata.json Vagrantfile box.ovf box.vmdk
+}
+if [ "$grub" = i386-pc ]; then
+  say "the box for VirtualBox"
+  virtualbox
+else
+  say "no box for VirtualBox: vm/box.ovf describes a machine with a BIOS"
+fi
 
 cp "$root/boot/$kernel" "$OUT/vmlinuz" # for the question whether KVM works here
 (cd "$OUT" && sha256sum mydocker-*.box > SHA256SUMS)

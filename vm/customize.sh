@@ -43,13 +43,14 @@ certificates=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}
 [ ! -f "$certificates" ] || install -m 644 "$certificates" "$root/var/tmp/certificates"
 chmod 711 "$root/root"
 env | sed -n 's/^\(PIP_[A-Z_]*\|[a-zA-Z]*_proxy\|[A-Z]*_PROXY\)=/&/p' | grep -v -e PIP_CERT -e PIP_FIND_LINKS > "$root/root/settings"
+# pip takes a "no" there for the value of "compile": Python compiles below, once.
 # shellcheck disable=SC2046  # one word a setting
-in_box $(cat "$root/root/settings") PIP_CERT=/var/tmp/certificates PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_QUIET=1 \
+in_box $(cat "$root/root/settings") PIP_CERT=/var/tmp/certificates PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=no PIP_QUIET=1 \
   PYTHONDONTWRITEBYTECODE=1 /root/provision.sh /root/course.tgz
 rm "$root"/root/course.tgz "$root"/root/provision.sh "$root"/root/settings "$root/var/tmp/certificates"
 chmod 700 "$root/root"
 # Python's compiled files, in a form that holds no time: the first start is not the slow one.
-in_box runuser -u vagrant -- /usr/bin/python3 -m compileall -q --invalidation-mode checked-hash \
+in_box runuser -u vagrant -- /usr/bin/python3 -m compileall -q -f --invalidation-mode checked-hash \
   /home/vagrant/mydocker
 
 # What this build alone knows goes.

@@ -15,7 +15,7 @@ Vagrant.configure("2") do |config|
   config.ssh.port = port
   config.vm.provider :libvirt do |libvirt|
     libvirt.uri = "qemu:///system"
-    libvirt.machine_type = "q35"
+    libvirt.machine_type = RbConfig::CONFIG["host_cpu"] == "x86_64" ? "q35" : "virt"
     libvirt.mgmt_attach = false
     libvirt.qemu_use_agent = true # what goes with mgmt_attach = false, else it refuses
     restrict = ENV["LABKIT_OFFLINE"].to_s.empty? ? "" : ",restrict=on"
