@@ -40,6 +40,8 @@ esac
 [ -n "${LABKIT_BOX_INSIDE:-}" ] || LABKIT_BOX_INSIDE=1 exec unshare --mount "$0" "$@"
 
 mkdir -p "$OUT"
+free=$(df --output=avail --block-size=1M "$OUT" | tail -1)
+[ "$free" -ge 3072 ] || fail "$OUT has ${free// /} MiB free, and making the box takes 3072. Make room there."
 work=$(mktemp -d "$OUT/box.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
