@@ -121,6 +121,9 @@ class ClassVM
   def print_address(machine)
     return unless machine.state.id == :running
 
+    # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
+    machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
+      abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
     said = +""
     status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
     abort said unless status.zero?
