@@ -57,6 +57,14 @@ def test_it_has_one_thread_where_we_have_several():
     end.set()
 
 
+def ends_with_an_interrupt(process):
+    try:
+        assert process.wait(60) != 0
+    finally:
+        process.kill()
+    assert b"KeyboardInterrupt" in process.stderr.read()
+
+
 @pytest.mark.parametrize("delay", [0, 0.0003, 0.0006, 0.001, 0.002, 0.003, 0.3])
 def test_an_interrupt_ends_it_at_once(delay):
     program = (
@@ -70,5 +78,39 @@ def test_an_interrupt_ends_it_at_once(delay):
         process.stdout.readline()
         time.sleep(delay)  # on purpose: at another moment each time
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) != 0
-        assert b"KeyboardInterrupt" in process.stderr.read()
+        ends_with_an_interrupt(process)
+
+
+def test_an_interrupt_that_another_thread_receives_ends_it():
+    # As one that comes just before read(2), it leaves read(2) asleep: here it always does.
+    program = (
+        "import os, signal, threading; from labkit.fork import forked\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def interrupt():\n"
+        "    os.read(0, 1)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "    os.read(0, 1)\n"
+        "threading.Thread(target=interrupt, daemon=True).start()\n"
+        "def child():\n"
+        "    os.write(told, b'go')\n"
+        "    signal.pause()\n"
+        "told = os.dup(1)\n"
+        "forked(child)"
+    )
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+        process.stdout.read(2)
+        process.stdin.write(b"1")
+        process.stdin.flush()
+        ends_with_an_interrupt(process)
+
+
+def test_it_waits_for_a_child_that_has_closed_its_output(tmp_path):
+    def child():
+        os.close(1)
+        os.close(2)
+        time.sleep(0.2)  # on purpose: the other side has seen the end of the output
+        (tmp_path / "end").touch()
+
+    assert forked(child) == ""
+    assert (tmp_path / "end").exists()
