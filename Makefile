@@ -27,6 +27,7 @@ lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT)
 
 test: setup
+	@$(START) labkit/bootstrap.py --browser
 	@$(BIN)/labkit test
 
 # The box is made again when something that it holds is newer.
@@ -45,9 +46,11 @@ bench: setup
 notebooks: setup
 	@$(BIN)/labkit save $(NN)
 
+COMPILE := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
 lock:
 	@command -v uv >/dev/null || { echo "make lock: uv is not installed. Install it (pip install uv), then try again." >&2; exit 1; }
-	uv pip compile --upgrade --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet -o requirements.lock pyproject.toml
+	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock -o tests/browser.lock tests/browser.in
 
 clean:
 	rm -rf .venv build notebooks/work .mypy_cache .pytest_cache .ruff_cache

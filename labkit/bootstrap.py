@@ -17,7 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "labkit-ready"
+PIP = (str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install")
+LOCK = ROOT / "requirements.lock"
+BROWSER_LOCK = ROOT / "tests" / "browser.lock"
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
@@ -26,19 +28,21 @@ def main(words: Sequence[str]) -> int:
     """Bring `.venv` up to date and return an exit status; errors are one line on stderr.
 
     Args:
-        words: "--here" registers the lab kernel with this very Python instead, for those who
-            installed the packages in another way, such as environment.yml.
+        words: "--browser" adds what the tests of the pages need; "--here" registers the lab
+            kernel with this very Python instead, for those who installed the packages in another
+            way, such as environment.yml.
     """
     if words == ["--here"]:
         _write_settings(Path(sys.prefix), sys.executable)
         return 0
-    if words:
-        return _fail(f"there is no option {words[0]!r}; there is --here")
-    if _is_ready():
+    if words and words != ["--browser"]:
+        return _fail(f"there is no option {words[0]!r}; there are --browser and --here")
+    locks = [LOCK, BROWSER_LOCK] if words else [LOCK]
+    if all(map(_is_ready, locks)):
         return 0
     guard = os.open(ROOT, os.O_RDONLY)  # two `make` at once: the second one waits here
     fcntl.flock(guard, fcntl.LOCK_EX)
-    if _is_ready():
+    if all(map(_is_ready, locks)):
         return 0
     if not _has("venv") or not _has("ensurepip"):
         return _fail(
@@ -46,7 +50,10 @@ def main(words: Sequence[str]) -> int:
             "missing (Debian and Ubuntu package them apart). Cure: sudo apt install python3-venv"
         )
     try:
-        _create()
+        if not _is_ready(LOCK):
+            _create()
+        if words:
+            _install(BROWSER_LOCK)
     except subprocess.CalledProcessError as error:
         command = " ".join(error.cmd[1:5])
         return _fail(
@@ -59,16 +66,23 @@ def main(words: Sequence[str]) -> int:
 
 
 def _create() -> None:
-    STAMP.unlink(missing_ok=True)
+    for lock in (LOCK, BROWSER_LOCK):
+        _ready_mark(lock).unlink(missing_ok=True)
     if not _same_interpreter():
         print(f"Creating .venv with {BASE}", flush=True)
         _run([BASE, "-m", "venv", "--clear", str(VENV)])
     print("Installing the locked packages (a minute or two the first time)", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    _run([*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")])
-    _run([*pip, "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
     _write_settings(VENV, str(PYTHON))
-    STAMP.write_text(_stamp())
+    install_kit = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    _install(LOCK, install_kit)
+
+
+def _install(lock: Path, then: Sequence[str] = ()) -> None:
+    """Install what a lock file names, perhaps something more, and note that it is done."""
+    _run([*PIP, "--require-hashes", "--requirement", str(lock)])
+    if then:
+        _run([*PIP, *then])
+    _ready_mark(lock).write_text(_stamp(lock))
 
 
 def _write_settings(prefix: Path, python: str) -> None:
@@ -103,14 +117,19 @@ def _run(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, env=environment)
 
 
-def _stamp() -> str:
-    inputs = [ROOT / "requirements.lock", ROOT / "pyproject.toml", Path(__file__)]
+def _ready_mark(lock: Path) -> Path:
+    return VENV / f"{lock.stem}-ready"
+
+
+def _stamp(lock: Path) -> str:
+    inputs = [lock, ROOT / "pyproject.toml", Path(__file__)]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
     return f"{VENV}\n{BASE}\n{sys.version}\n{digest}\n"
 
 
-def _is_ready() -> bool:
-    return STAMP.is_file() and PYTHON.exists() and STAMP.read_text() == _stamp()
+def _is_ready(lock: Path) -> bool:
+    mark = _ready_mark(lock)
+    return mark.is_file() and PYTHON.exists() and mark.read_text() == _stamp(lock)
 
 
 def _same_interpreter() -> bool:

@@ -183,7 +183,7 @@ def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
     assert run.returncode == 2
     assert "labkit setup: `-m pip" in run.stderr
     assert "Traceback" not in run.stderr
-    assert not (fresh / ".venv" / "labkit-ready").exists()
+    assert not (fresh / ".venv" / "requirements-ready").exists()
 
 
 def test_a_second_setup_starts_no_pip():

@@ -1,4 +1,4 @@
-"""Pictures in a cell: each is drawn as SVG and says the same as text. No system calls here."""
+"""The four steps of a run, the same picture in every notebook with the step at hand lit."""
 
 from dataclasses import dataclass
 from html import escape

@@ -1,0 +1,5 @@
+"""Pictures and the terminal in a cell. No system calls here: what is drawn comes from `procfs`."""
+
+from labkit.view.steps import STEPS, FourSteps, four_steps
+
+__all__ = ["STEPS", "FourSteps", "four_steps"]
