@@ -1,0 +1,364 @@
+"""Records a real run: which process called what when, and the process tree at that very moment.
+
+A log line is read when the process that wrote it is already further on, so a process tree taken
+then would be false. Here each process of the run stands still in its call until the tree has been
+read (`labkit.seccomp`). Reads; draws nothing.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import zip_longest
+
+from labkit import linux, procfs, seccomp
+from labkit.procfs import Process
+from labkit.shell import Shell, ShellError
+
+MOST = 1000  # moments of one recording
+LONGEST = 4096  # bytes of a text that are kept
+PROMPT = "\x1b]133;A;"  # begins the mark in the prompts of labkit.shell
+SELF = "/proc/self/exe"
+CLONE_THREAD = seccomp.CLONE_THREAD
+
+Tree = tuple[tuple[int, Process], ...]
+
+
+class RecordError(Exception):
+    """The run could not be recorded; the message says why."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """One line of the runtime's log.
+
+    Attributes:
+        level: "info", "error", …
+        message: its text.
+        time: the line's own time stamp, which the writer put there.
+    """
+
+    level: str
+    message: str
+    time: datetime
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A process at the beginning of a system call, before the kernel does it.
+
+    Attributes:
+        time: seconds since the first moment. The time for which the recorder held the run is
+            taken off; the time that the kernel needs to wake the recorder (tens of
+            microseconds, more under load) is not.
+        call: "write" (to descriptor 1 or 2), "execve" (where PATH is searched, the last try),
+            "mount", "clone" (also clone3) or "exit".
+        words: write: the text; execve: the argument vector; mount: source, target and type ("" for
+            none); clone: the namespaces asked for, "UTS", …; exit: the status.
+        flags: of mount and clone, else 0.
+        who: the process.
+        role: "parent" (in the lab), "init" (first in the container, while it is our program)
+            or "command".
+        tree: the lab's shell and all below it, each with its depth.
+        log: the line of the log that is written, if it is one.
+        prompt: whether a shell asks for its first command.
+    """
+
+    time: float
+    call: str
+    words: tuple[str, ...]
+    flags: int
+    who: Process
+    role: str
+    tree: Tree
+    log: Log | None = None
+    prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A run, from the command's start to the first prompt or the end.
+
+    Attributes:
+        command: the command line.
+        moments: in the order in which the kernel let them go on.
+        output: what the terminal showed.
+    """
+
+    command: str
+    moments: tuple[Moment, ...]
+    output: str
+
+
+def record(command: str, *, timeout: float = 30) -> Recording:
+    """Type a command into a shell of its own, record it up to the next prompt, and end it.
+
+    The prompt may be that of a shell in the container, or of the shell outside when the command
+    has ended.
+
+    Args:
+        command: one line, as in `labkit.shell.Shell.run`.
+        timeout: seconds that it may take.
+
+    Raises:
+        RecordError: this machine forbids it, or the run makes too many calls.
+        ShellError: the shell cannot be started, or the command ended it.
+        TimeoutError: no prompt came; the message shows the screen.
+        ValueError: the command is not one line.
+    """
+    with _Recorder() as recorder:
+        argv = [sys.executable, "-m", "labkit.seccomp", recorder.address, "/bin/sh"]
+        try:
+            shell = Shell(argv, timeout=timeout)
+        except ShellError as error:
+            reason = str(error).strip().removeprefix(f"starting {sys.executable}: ")
+            raise RecordError(f"a run cannot be recorded here: {reason}") from None
+        try:
+            recorder.begin(shell.pid)
+            output = shell.run(command)
+            recorder.end()
+        finally:
+            # An interrupt reaches the main thread alone, and so does not disturb this.
+            closing = threading.Thread(target=shell.close)
+            closing.start()
+            closing.join()
+    return Recording(command, recorder.moments(), output)
+
+
+class _Recorder:
+    """Answers the calls of a run, in a thread of its own, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.address = f"labkit-{secrets.token_hex(16)}"
+        self._root = 0  # PID of the shell while we record, else 0
+        self._found: list[Moment] = []
+        self._held = 0.0  # seconds for which the run stood still because of us
+        self._error = ""
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(f"\0{self.address}")
+        self._server.listen()
+        self._over, self._end = os.pipe()
+        self._thread = threading.Thread(target=self._supervise, daemon=True)
+
+    def __enter__(self) -> "_Recorder":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._end)
+        self._thread.join()
+        self._server.close()
+        os.close(self._over)
+
+    def begin(self, root: int) -> None:
+        """From here on keep what happens below this PID."""
+        self._root = root
+
+    def end(self) -> None:
+        """From here on let everything go on unseen."""
+        self._root = 0
+
+    def moments(self) -> tuple[Moment, ...]:
+        """Return what was kept, each with its role.
+
+        Raises:
+            RecordError: it is not the whole run.
+        """
+        if self._error:
+            raise RecordError(self._error)
+        found = list(_without_search(self._found))
+        start = found[0].time if found else 0
+        inside = max((len(p.pids) for moment in found for _, p in moment.tree), default=0)
+        return tuple(
+            replace(moment, time=moment.time - start, role=_role(moment, inside))
+            for moment in found
+        )
+
+    def _supervise(self) -> None:
+        listener = self._accept()
+        if listener is None:
+            return
+        try:
+            poll = select.poll()
+            poll.register(listener, select.POLLIN)
+            poll.register(self._over, 0)  # its end is reported unasked
+            while True:
+                ready = dict(poll.poll())
+                if ready.get(listener, 0) & select.POLLIN:
+                    self._answer(listener)
+                elif ready:  # nobody is left who could call, or nobody is interested any more
+                    return
+        finally:
+            os.close(listener)
+
+    def _accept(self) -> int | None:
+        """Wait for the launcher to hand its listener over; None where we are done before."""
+        while self._over not in (ready := select.select([self._server, self._over], [], [])[0]):
+            connection, _ = self._server.accept()
+            with connection:
+                # struct ucred: an abstract socket has no permissions, anybody may connect
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                if struct.unpack("3i", peer)[1] == os.geteuid():
+                    _, listeners, _, _ = socket.recv_fds(connection, 1, 1)
+                    if listeners:
+                        return listeners[0]
+        return None
+
+    def _answer(self, listener: int) -> None:
+        came = time.monotonic()
+        notification = seccomp.receive(listener)
+        if notification is None:
+            return
+        moment: Moment | None
+        moment, problem = None, ""
+        if self._root and not self._error:
+            try:
+                moment = _look(self._root, notification, came - self._held)
+            except OSError as error:
+                problem = (
+                    f"what {notification.call} is called with could not be read: {error}. Usually: "
+                    "tracing is forbidden. Cure: sysctl kernel.yama.ptrace_scope=1"
+                )
+            if len(self._found) == MOST:
+                problem = f"the run makes more than {MOST} calls; record a shorter one"
+        # Before it goes on: the next moment, or the prompt, must find this one here.
+        if moment:
+            self._found.append(moment)
+        if seccomp.let_go(listener, notification):
+            self._error = self._error or problem
+        elif moment:
+            self._found.pop()  # it was killed, or a signal came and it will call again
+        self._held += time.monotonic() - came
+
+
+def _look(root: int, notification: seccomp.Notification, when: float) -> Moment | None:
+    """Return the moment of a call; None where it is no part of what we record."""
+    tree = _still(root)
+    pid = _process_of(notification.thread)
+    who = next((process for _, process in tree if process.pid == pid), None)
+    if who is None or pid == root:  # one that left the shell, or the shell itself
+        return None
+    call, arguments = notification.call, notification.arguments
+    words: tuple[str, ...] = ()
+    flags = 0
+    with _memory(notification.thread) as memory:
+        if call == "write":
+            text = memory.read(arguments[1], min(arguments[2], LONGEST))
+            words = (text.decode(errors="replace"),)
+        elif call == "execve":
+            words = tuple(memory.strings(arguments[1])) or (memory.string(arguments[0]),)
+        elif call == "mount":
+            words = tuple(memory.string(address) for address in arguments[:3])
+            flags = arguments[3]
+        elif call == "clone":
+            clone3 = notification.number == linux.SYS_CLONE3
+            flags = memory.word(arguments[0]) if clone3 else arguments[0] & 0xFFFFFFFF
+            if flags & CLONE_THREAD:
+                return None
+            words = tuple(_namespaces(flags))
+        else:
+            call, words = "exit", (str(arguments[0] & 0xFF),)
+    log = _log(words[0]) if call == "write" else None
+    prompt = call == "write" and PROMPT in words[0]
+    return Moment(when, call, words, flags, who, "", tree, log, prompt)
+
+
+def _still(root: int) -> Tree:
+    """Read the tree until two readings agree.
+
+    The caller stands still. Another process may be in the middle of its exec: then its name is
+    still the old one, or it has no command, for some microseconds.
+    """
+    before: Tree = ()
+    while True:
+        tree = tuple(procfs.tree(root))
+        # Memory and state may go on changing, and are not what is drawn.
+        tree = tuple((depth, replace(p, state=_state(p), resident=0)) for depth, p in tree)
+        if tree == before and all(p.command or p.state == "Z" for _, p in tree):
+            return tree
+        before = tree
+
+
+def _state(process: Process) -> str:
+    return "Z" if process.state in "ZX" else ""
+
+
+def _without_search(moments: Sequence[Moment]) -> Iterator[Moment]:
+    """Leave out each execve that failed and is tried again: a search through PATH."""
+    for moment, later in zip_longest(moments, moments[1:]):
+        again = later and (later.call, later.words, later.who.pid)
+        if moment.call != "execve" or (moment.call, moment.words, moment.who.pid) != again:
+            yield moment
+
+
+def _role(moment: Moment, inside: int) -> str:
+    """Say who calls, where `inside` is how many PIDs a process in the container has."""
+    who = moment.who
+    if len(who.pids) < inside or inside < 2:
+        return "parent"
+    starter = next((p.command for _, p in moment.tree if p.pid == who.ppid), ())
+    ours = who.command[:1] == (SELF,) or who.command == starter  # a copy, until it calls exec
+    return "init" if who.pids[-1] == 1 and ours else "command"
+
+
+def _log(text: str) -> Log | None:
+    try:
+        fields = json.loads(text)
+        return Log(fields["level"], fields["msg"], datetime.fromisoformat(fields["time"]))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _namespaces(flags: int) -> Iterator[str]:
+    for name in ("UTS", "PID", "NS", "NET", "IPC", "USER", "CGROUP", "TIME"):
+        if flags & getattr(linux, f"CLONE_NEW{name}"):
+            yield name
+
+
+def _process_of(thread: int) -> int:
+    with open(f"/proc/{thread}/status", "rb") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(b"Tgid:"))
+
+
+@contextlib.contextmanager
+def _memory(thread: int) -> Iterator["_Memory"]:
+    with open(f"/proc/{thread}/mem", "rb", buffering=0) as file:
+        yield _Memory(file.fileno())
+
+
+class _Memory:
+    """The memory of a process that stands still, see proc_pid_mem(5)."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, address: int, size: int) -> bytes:
+        return os.pread(self._fd, size, address)
+
+    def word(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 8), sys.byteorder)
+
+    def string(self, address: int) -> str:
+        """Return the text that ends with a null byte; "" for a null pointer."""
+        if not address:
+            return ""
+        found = b""
+        while b"\0" not in found and len(found) < LONGEST:
+            # A page at a time: the one behind it may not be there.
+            found += self.read(address + len(found), 4096 - (address + len(found)) % 4096)
+        return os.fsdecode(found.split(b"\0")[0])
+
+    def strings(self, address: int) -> Iterator[str]:
+        """Yield the texts of an array that ends with a null pointer."""
+        while address and (pointer := self.word(address)):
+            yield self.string(pointer)
+            address += 8
