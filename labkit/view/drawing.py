@@ -20,13 +20,13 @@ SMALLEST = 10  # to which it may shrink on a narrow page
 ROLES = {
     "lab": "#1565c0",
     "container": "#c62828",
-    "parent": "#7b1fa2",
+    "parent": "#8e44ad",
     "notice": "#8a5a00",
     "neutral": "#5f6b7a",
 }
 PAPER, INK, ON_SOLID = "#ffffff", "#000000", "#ffffff"
 # Share of the role's colour: in an area (the rest is paper), in lines and words (the rest is ink).
-AREA, LINE = 0.1, 0.7
+AREA, LINE = 0.14, 0.7
 # Share of ink in ordinary words and in those that stand back (the rest is paper).
 WORDS, FAINT = 0.87, 0.66
 
@@ -35,18 +35,18 @@ _WIDTHS = {
     letter: width
     for width, letters in {
         0.34: " ',./:;I\\ijl|",
-        0.42: "!()-[]frt",
+        0.42: "!()-[]frt·",
         0.50: '"*J`',
         0.60: "?L_cksvxyz",
-        0.64: "$0123456789FTabdeghnopqu{}·",
-        0.70: "ABEKPSVXYZ└├│─",
-        0.78: "&CDGHNRU",
-        0.86: "#+<=>OQ^w~→←↑↓↔×",
-        1.02: "%@MWm…–—",
+        0.64: "$0123456789FTabdeghnopqu{}",
+        0.70: "ABEKPSVXYZ",
+        0.78: "&CDGHNRU└├│─",
+        0.86: "#+<=>OQ^w~×",
+        1.02: "%@MWm…–—→←↑↓↔",
     }.items()
     for letter in letters
 }
-_BOLD = 0.14  # how much wider a bold letter is at most
+_BOLD = 0.1  # how much wider a bold letter is at most
 _ODD, _WIDE, _EMOJI = 1.1, 1.0, 1.3
 ELLIPSIS = "…"
 _JOINER = "\u200d"  # makes one emoji of several

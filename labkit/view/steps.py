@@ -55,7 +55,7 @@ class FourSteps(Picture):
         elif number == 1:
             pane.text(x, 21, "in your shell's namespaces", room=_WIDTH - 4, faint=True)
         pane.box(x, 32, _BOX, 76, "lab" if lit else "neutral", solid=lit)
-        pane.text(x + 10, 55, f"{number} {name}", room=room, size=15, bold=True, on_solid=lit)
+        pane.text(x + 10, 55, f"{number} {name}", room=room, size=14, bold=True, on_solid=lit)
         for row, line in enumerate(lines):
             pane.text(x + 10, 77 + 18 * row, line, room=room, on_solid=lit, faint=not lit)
         if not inside:
