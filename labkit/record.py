@@ -6,6 +6,7 @@ read (`labkit.seccomp`). Reads; draws nothing.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import zip_longest
+from pathlib import Path
 
 from labkit import linux, procfs, seccomp
 from labkit.procfs import Process
@@ -202,7 +203,8 @@ class _Recorder:
 
     def _accept(self) -> int | None:
         """Wait for the launcher to hand its listener over; None where we are done before."""
-        while self._over not in (ready := select.select([self._server, self._over], [], [])[0]):
+        ends = [self._server.fileno(), self._over]
+        while self._over not in select.select(ends, [], [])[0]:
             connection, _ = self._server.accept()
             with connection:
                 # struct ucred: an abstract socket has no permissions, anybody may connect
@@ -294,9 +296,10 @@ def _state(process: Process) -> str:
 
 def _without_search(moments: Sequence[Moment]) -> Iterator[Moment]:
     """Leave out each execve that failed and is tried again: a search through PATH."""
-    for moment, later in zip_longest(moments, moments[1:]):
-        again = later and (later.call, later.words, later.who.pid)
-        if moment.call != "execve" or (moment.call, moment.words, moment.who.pid) != again:
+    for number, moment in enumerate(moments, 1):
+        its = (later for later in moments[number:] if later.who.pid == moment.who.pid)
+        again = moment.call == "execve" and next(its, None)
+        if not again or (again.call, again.words) != (moment.call, moment.words):
             yield moment
 
 
@@ -325,13 +328,13 @@ def _namespaces(flags: int) -> Iterator[str]:
 
 
 def _process_of(thread: int) -> int:
-    with open(f"/proc/{thread}/status", "rb") as file:
+    with Path(f"/proc/{thread}/status").open("rb") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(b"Tgid:"))
 
 
 @contextlib.contextmanager
 def _memory(thread: int) -> Iterator["_Memory"]:
-    with open(f"/proc/{thread}/mem", "rb", buffering=0) as file:
+    with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as file:
         yield _Memory(file.fileno())
 
 
@@ -342,7 +345,13 @@ class _Memory:
         self._fd = fd
 
     def read(self, address: int, size: int) -> bytes:
-        return os.pread(self._fd, size, address)
+        """Return what stands there; nothing where the process may not read either (EFAULT)."""
+        try:
+            return os.pread(self._fd, size, address)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EFAULT, errno.EOVERFLOW):
+                raise
+            return b""
 
     def word(self, address: int) -> int:
         return int.from_bytes(self.read(address, 8), sys.byteorder)
@@ -354,7 +363,10 @@ class _Memory:
         found = b""
         while b"\0" not in found and len(found) < LONGEST:
             # A page at a time: the one behind it may not be there.
-            found += self.read(address + len(found), 4096 - (address + len(found)) % 4096)
+            page = self.read(address + len(found), 4096 - (address + len(found)) % 4096)
+            if not page:
+                break
+            found += page
         return os.fsdecode(found.split(b"\0")[0])
 
     def strings(self, address: int) -> Iterator[str]:

@@ -1,0 +1,366 @@
+"""A recorded run as a time line: who did what, in three lanes, to be stepped through."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from labkit.procfs import Process
+from labkit.record import Moment, Recording, Tree
+from labkit.view.drawing import Drawing, Picture, columns, fit_columns, visible
+from labkit.view.steps import STEPS
+
+LANES = ("parent", "init", "command")
+COLOR = {"parent": "parent", "init": "container", "command": "container"}
+
+_COLUMNS = 100  # of the text form
+_SLOT, _BLOCK, _MOST = 58, 116, 4  # px for a mark, at least for a block; marks in a block
+_TOP, _LANE, _BAR = 38, 62, 26  # px: where lanes begin, height of a lane and of its bar
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@dataclass(frozen=True, repr=False)
+class TimeLine(Picture):
+    """A run, moment by moment. In a notebook it has a slider and real times.
+
+    What is saved with a notebook shows the order alone, which is the same in every run.
+
+    Attributes:
+        recording: what `labkit.record.record` returned.
+    """
+
+    recording: Recording
+
+    def __repr__(self) -> str:
+        """One line a moment, with the process tree at that moment; numbers are PIDs inside."""
+        moments = self.recording.moments
+        pids = [f"PID {pid}" if (pid := _inside(m.who)) else "" for m in moments]
+        digits = max(map(len, pids), default=0)
+        trees = [_chain(moment.tree) for moment in moments]
+        room = min(max(map(columns, trees), default=0), _COLUMNS // 2)
+        rows = [
+            fit_columns(
+                f"{number:>4}  {moment.role:<7} {pid:<{digits}}  {_what(moment)}",
+                _COLUMNS - 2 - room,
+            )
+            for number, pid, moment in zip(_numbers(moments), pids, moments, strict=True)
+        ]
+        width = max(map(columns, rows), default=0)
+        lines = []
+        for block in _blocks(moments):
+            if block.title:
+                lines.append(_title(block))
+            for number in range(block.first, block.first + block.count):
+                row, tree = rows[number - 1], fit_columns(trees[number - 1], room)
+                lines.append(f"{row}{' ' * (width - columns(row))}  {tree}")
+        return "\n".join(lines or ["no moments"])
+
+    @property
+    def label(self) -> str:
+        """What a screen reader says of the drawing; the sentences stand below it."""
+        return (
+            f"Time line of {self.recording.command}: {len(self.recording.moments)} moments of "
+            "parent, init and command. They are listed below."
+        )
+
+    def panes(self) -> list[Drawing]:
+        """One pane for each step, of a long step several."""
+        return [_draw(block, self.recording.moments) for block in _blocks(self.recording.moments)]
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<li style="margin:2px 0">{escape(_sentence(moment))}'
+            f'<div style="opacity:.75;font-size:12px">{escape(_chain(moment.tree))}</div></li>'
+            for moment in self.recording.moments
+        )
+        return (
+            f"{super()._repr_html_()}"
+            f'<ol style="margin:8px 0 0;padding-left:34px;overflow-wrap:anywhere">{rows}</ol>'
+        )
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        """Add the view with the slider; the other forms come from the methods above."""
+        widget = _widget()(picture=super()._repr_html_(), frames=list(self.frames()))
+        view: dict[str, Any] = widget._repr_mimebundle_()[0]
+        return {_WIDGET_VIEW: view[_WIDGET_VIEW]}
+
+    def frames(self) -> Iterator[dict[str, Any]]:
+        """Yield what the view with the slider shows at each moment."""
+        moments = self.recording.moments
+        for step, moment in zip(_steps(moments), moments, strict=True):
+            log = moment.log
+            yield {
+                "ms": round(moment.time * 1000, 1),
+                "step": f"{step} {STEPS[step - 1][0]}",
+                "sentence": _sentence(moment),
+                "log": visible(f"{_clock(log.time)}  {log.level}: {log.message}") if log else "",
+                "tree": [
+                    {
+                        "depth": depth,
+                        "name": visible(process.name),
+                        "here": process.pid,
+                        "inside": _inside(process),
+                        "command": visible(" ".join(process.command)) or "(has ended)",
+                        "calls": process.pid == moment.who.pid,
+                    }
+                    for depth, process in moment.tree
+                ],
+            }
+
+
+def _what(moment: Moment) -> str:
+    """Say what a moment does, in a few words."""
+    words = " ".join(moment.words)
+    if moment.log:
+        return f"log: {visible(moment.log.message)}"
+    if moment.prompt:
+        return "first prompt"
+    if moment.call == "write":
+        return f"print {visible(words)}"
+    if moment.call == "clone":
+        return f"clone, new: {words}" if words else "fork"
+    if moment.call == "mount":
+        return f"mount {_mount(moment)}"
+    return visible(f"{'exec' if moment.call == 'execve' else moment.call} {words}")
+
+
+def _mount(moment: Moment) -> str:
+    source, target, fstype = map(visible, moment.words)
+    return f"{source} on {target}" if fstype else f"{target}, how it propagates"
+
+
+def _sentence(moment: Moment) -> str:
+    """Say what happens at a moment."""
+    who = f"PID {_inside(moment.who)}, {moment.role}," if _inside(moment.who) else "The parent"
+    words = visible(" ".join(moment.words))
+    if moment.log:
+        return f"{who} writes to the log: {visible(moment.log.message)}"
+    if moment.prompt:
+        return f"{who} shows the shell's first prompt."
+    if moment.call == "write":
+        return f"{who} writes: {words}" if words else f"{who} writes nothing."
+    if moment.call == "exit":
+        return f"{who} ends with status {words}."
+    if moment.call == "mount":
+        return f"{who} calls mount: {_mount(moment)}."
+    if moment.call == "clone" and words:
+        return f"{who} calls clone: a copy of itself will be PID 1 in new namespaces: {words}."
+    if moment.call == "clone":
+        return f"{who} forks: a copy of itself will run beside it."
+    if moment.role == "parent":
+        return f"A copy of the shell calls exec and becomes the parent: {words}"
+    if moment.role == "init" and moment.words[:1] == ("/proc/self/exe",):
+        return f"{who} still a copy of the parent, calls exec to start its program anew: {words}"
+    return f"{who} calls exec. The same process goes on as the command: {words}"
+
+
+def _steps(moments: Sequence[Moment]) -> list[int]:
+    """Say which of the four steps each moment belongs to."""
+    found: list[int] = []
+    cloned = False
+    for moment in moments:
+        cloned = cloned or moment.call == "clone"
+        if moment.role == "parent":
+            step = 3 if cloned else 2 if moment.call != "execve" else 1
+        else:
+            step = 3 if moment.words[:1] == ("/proc/self/exe",) else 4
+        found.append(max([step, *found[-1:]]))
+    return found
+
+
+def _numbers(moments: Sequence[Moment]) -> range:
+    return range(1, len(moments) + 1)
+
+
+def _inside(process: Process) -> int:
+    """Return its PID in the innermost namespace, 0 for one that is only in the lab's."""
+    return process.pids[-1] if len(process.pids) > 1 else 0
+
+
+def _clock(time: Any) -> str:
+    """Write a log line's time as precisely as the line did."""
+    return str(time.isoformat(timespec="milliseconds" if time.microsecond else "seconds"))
+
+
+def _chain(tree: Tree) -> str:
+    """Write a process tree in one line: sh ─ python3 ─ exe(1) ─ [sh(2), ls(3)]."""
+
+    def write(start: int, end: int) -> str:
+        depth, process = tree[start]
+        name = visible(process.name)
+        if details := [str(_inside(process))] * bool(_inside(process)) + ["ended"] * (
+            process.state == "Z"
+        ):
+            name += f"({', '.join(details)})"
+        starts = [n for n in range(start + 1, end) if tree[n][0] == depth + 1]
+        below = [write(a, b) for a, b in zip(starts, [*starts, end][1:], strict=True)]
+        if not below:
+            return name
+        return f"{name} ─ {below[0]}" if len(below) == 1 else f"{name} ─ [{', '.join(below)}]"
+
+    return write(0, len(tree)) if tree else ""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A stretch of the time line that is drawn in one piece.
+
+    Attributes:
+        step: its number.
+        title: whether it is the step's first.
+        first: number of its first moment, or of the next one where it has none.
+        count: how many moments it has; 0 is a step without a system call.
+    """
+
+    step: int
+    title: bool
+    first: int
+    count: int
+
+
+def _blocks(moments: Sequence[Moment]) -> Iterator[_Block]:
+    steps = _steps(moments)
+    number = 1
+    for step in range(1, len(STEPS) + 1):
+        count = steps.count(step)
+        if not count and step != 2:  # parsing asks the kernel for nothing
+            continue
+        if not count and not any(later > step for later in steps):
+            continue
+        parts = max(1, math.ceil(count / _MOST))
+        for part in range(parts):
+            size = count // parts + (part < count % parts)
+            yield _Block(step, part == 0, number, size)
+            number += size
+
+
+def _title(block: _Block) -> str:
+    return f"{block.step} {STEPS[block.step - 1][0]}" + ("" if block.count else ": no system call")
+
+
+class _Pane(Drawing):
+    """A block's drawing; a view can light its marks."""
+
+    def __init__(self, block: _Block) -> None:
+        super().__init__(max(_BLOCK, block.count * _SLOT), _TOP + len(LANES) * _LANE)
+        self._block = block
+
+    def place(self, number: float) -> float:
+        """Return where a moment lies; what comes before or after lies at an edge.
+
+        Half a number more is the time after that moment, before the next.
+        """
+        first, count = self._block.first, self._block.count
+        position = (number - first + 0.5) / count if count else float(number >= first)
+        return min(1.0, max(0.0, position)) * self.width
+
+    def mark(self, number: int, moment: Moment) -> None:
+        """Draw a moment: its number in a circle, and what kind it is."""
+        x, y, role = self.place(number), _middle(moment.role), COLOR[moment.role]
+        title = _sentence(moment)
+        half = 11 if number < 100 else 15
+        self._parts.append(f'<g data-moment="{number}">')
+        self.box(x - half, y - 11, 2 * half, 22, role, outline=True, radius=11, title=title)
+        self.text(x, y + 4, str(number), room=2 * half, anchor="middle", bold=True, title=title)
+        self._parts.append("</g>")
+        self.text(x, y + 27, _kind(moment), room=_SLOT, anchor="middle", title=title)
+
+
+def _draw(block: _Block, moments: Sequence[Moment]) -> Drawing:
+    pane = _Pane(block)
+    pane.box(1, 2, pane.width - 2, 24, radius=6)
+    name, room = f"{block.step} {STEPS[block.step - 1][0]}", pane.width - 10
+    pane.text(pane.width / 2, 18, name, room=room, anchor="middle", bold=True)
+    for life in _lives(moments):
+        begins, ends = pane.place(life.start), pane.place(life.end)
+        if begins >= ends:
+            continue
+        color, middle = COLOR[life.role], _middle(life.role)
+        if born := life.origin and block.first - 0.5 <= life.start < block.first + block.count:
+            begins = max(begins, 5)  # the head of the arrow needs room
+        pane.box(begins, middle - _BAR / 2, ends - begins, _BAR, color, radius=0)
+        if born:
+            top = _middle(life.origin) + _BAR / 2
+            pane.line((begins, top), (begins, middle - _BAR / 2), role=color, arrow=True)
+        x = begins + 8 if life.origin else 6
+        room = pane.width - x
+        pane.text(x, middle - _BAR / 2 - 4, life.name, room=room, role=color)
+    for number in range(block.first, block.first + block.count):
+        pane.mark(number, moments[number - 1])
+    if not block.count:
+        note = "no system call"
+        middle = _middle("parent") + 4
+        pane.text(pane.width / 2, middle, note, room=pane.width, anchor="middle", faint=True)
+    return pane
+
+
+def _middle(role: str) -> float:
+    """Return how far down the middle of a lane's bar is."""
+    return _TOP + LANES.index(role) * _LANE + 18 + _BAR / 2
+
+
+def _kind(moment: Moment) -> str:
+    if moment.call == "clone":
+        return "clone" if moment.words else "fork"
+    if moment.call == "write":
+        return "log" if moment.log else "prompt" if moment.prompt else "print"
+    return "exec" if moment.call == "execve" else moment.call
+
+
+@dataclass(frozen=True)
+class _Life:
+    """How long somebody is there.
+
+    Attributes:
+        role: and so the lane.
+        name: in words.
+        start: after which moment, as number and a half.
+        end: after which moment; infinite where it lives on.
+        origin: role that it came from, "" for the parent.
+    """
+
+    role: str
+    name: str
+    start: float
+    end: float
+    origin: str
+
+
+def _lives(moments: Sequence[Moment]) -> Iterator[_Life]:
+    """Yield parent, init and command, those of them that appear."""
+    numbered = list(zip(_numbers(moments), moments, strict=True))
+    for role in LANES:
+        its = [(number, moment) for number, moment in numbered if moment.role == role]
+        if not its:
+            continue
+        first, who = its[0][0], its[0][1].who
+        start, origin = first - 0.5, ""
+        for number, moment in numbered[: first - 1]:
+            # A child begins with a clone of its parent, the command of version 2 with init's exec.
+            if moment.who.pid == (who.ppid if moment.call == "clone" else who.pid):
+                start, origin = number + 0.5, moment.role
+        end = float("inf")
+        for number, moment in numbered[first - 1 :]:
+            if moment.who.pid == who.pid and (moment.call == "exit" or moment.role != role):
+                end = number + 0.5 if moment.call == "exit" else number - 0.5
+                break
+        inside = f", PID {_inside(who)} inside" if _inside(who) else ", in the lab"
+        yield _Life(role, role + inside, start, end, origin)
+
+
+def _widget() -> Any:
+    """Return the class of the view; its packages are imported when a notebook shows one."""
+    import anywidget
+    import traitlets
+
+    here = Path(__file__)
+
+    class TimeLineView(anywidget.AnyWidget):
+        _esm = here.with_suffix(".js").read_text(encoding="utf-8")
+        _css = here.with_suffix(".css").read_text(encoding="utf-8")
+        picture: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
+        frames: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+
+    return TimeLineView
