@@ -67,9 +67,9 @@ class Moment:
             none); clone: the namespaces asked for, "UTS", …; exit: the status.
         flags: of mount and clone, else 0.
         who: the process.
-        role: "parent" (in the lab), "init" (first in the container, while it is our program)
-            or "command".
         tree: the lab's shell and all below it, each with its depth.
+        roles: of each process in the tree: "" for the shell, "parent" (in the lab), "init" (first
+            in the container, while it is our program) or "command".
         log: the line of the log that is written, if it is one.
         prompt: whether a shell asks for its first command.
     """
@@ -79,10 +79,19 @@ class Moment:
     words: tuple[str, ...]
     flags: int
     who: Process
-    role: str
     tree: Tree
-    log: Log | None = None
-    prompt: bool = False
+    roles: tuple[str, ...]
+    log: Log | None
+    prompt: bool
+
+    @property
+    def role(self) -> str:
+        """Role of the process that calls."""
+        return next(
+            role
+            for (_, process), role in zip(self.tree, self.roles, strict=True)
+            if process.pid == self.who.pid
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,7 @@ class _Recorder:
         self._root = 0
 
     def moments(self) -> tuple[Moment, ...]:
-        """Return what was kept, each with its role.
+        """Return what was kept, each with its roles.
 
         Raises:
             RecordError: it is not the whole run.
@@ -180,7 +189,7 @@ class _Recorder:
         start = found[0].time if found else 0
         inside = max((len(p.pids) for moment in found for _, p in moment.tree), default=0)
         return tuple(
-            replace(moment, time=moment.time - start, role=_role(moment, inside))
+            replace(moment, time=moment.time - start, roles=_roles(moment.tree, inside))
             for moment in found
         )
 
@@ -271,7 +280,7 @@ def _look(root: int, notification: seccomp.Notification, when: float) -> Moment 
             call, words = "exit", (str(arguments[0] & 0xFF),)
     log = _log(words[0]) if call == "write" else None
     prompt = call == "write" and PROMPT in words[0]
-    return Moment(when, call, words, flags, who, "", tree, log, prompt)
+    return Moment(when, call, words, flags, who, tree, (), log, prompt)
 
 
 def _still(root: int) -> Tree:
@@ -303,14 +312,20 @@ def _without_search(moments: Sequence[Moment]) -> Iterator[Moment]:
             yield moment
 
 
-def _role(moment: Moment, inside: int) -> str:
-    """Say who calls, where `inside` is how many PIDs a process in the container has."""
-    who = moment.who
-    if len(who.pids) < inside or inside < 2:
-        return "parent"
-    starter = next((p.command for _, p in moment.tree if p.pid == who.ppid), ())
-    ours = who.command[:1] == (SELF,) or who.command == starter  # a copy, until it calls exec
-    return "init" if who.pids[-1] == 1 and ours else "command"
+def _roles(tree: Tree, inside: int) -> tuple[str, ...]:
+    """Say who is who, where `inside` is how many PIDs a process in the container has."""
+    commands = {process.pid: process.command for _, process in tree}
+
+    def role(depth: int, process: Process) -> str:
+        if depth == 0:
+            return ""
+        if len(process.pids) < inside or inside < 2:
+            return "parent"
+        # Between clone and exec it is a copy of its parent.
+        ours = process.command[:1] == (SELF,) or process.command == commands.get(process.ppid)
+        return "init" if process.pids[-1] == 1 and ours else "command"
+
+    return tuple(role(depth, process) for depth, process in tree)
 
 
 def _log(text: str) -> Log | None:

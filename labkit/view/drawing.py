@@ -150,8 +150,10 @@ class Drawing:
         role: str = "neutral",
         *,
         solid: bool = False,
+        empty: bool = False,
         outline: bool = False,
         dashed: bool = False,
+        stroke: float = 1.5,
         radius: float = 8,
         title: str = "",
     ) -> None:
@@ -164,16 +166,19 @@ class Drawing:
             height: downwards.
             role: a name in ROLES.
             solid: fill it with the full colour; words on it take `on_solid`.
+            empty: leave it as the page is, and draw a line around.
             outline: with a line around.
             dashed: that line in dashes.
+            stroke: how wide it is.
             radius: of the corners.
             title: shown when the mouse rests on it.
         """
-        look = "solid" if solid else "area"
-        shape = f'class="lk-{role}-{look}" fill="{color(role, look)}"'
-        if outline or dashed:
-            shape = f'class="lk-{role}-{look} lk-{role}-edge" fill="{color(role, look)}"'
-            shape += f' stroke="{color(role, "line")}" stroke-width="1.5"'
+        look = "paper" if empty else f"{role}-solid" if solid else f"{role}-area"
+        fill = PAPER if empty else color(role, "solid" if solid else "area")
+        edge = f" lk-{role}-edge" if empty or outline or dashed else ""
+        shape = f'class="lk-{look}{edge}" fill="{fill}"'
+        if edge:
+            shape += f' stroke="{color(role, "line")}" stroke-width="{_n(stroke)}"'
         if dashed:
             shape += ' stroke-dasharray="5 4"'
         place = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="{radius}"'
@@ -285,7 +290,16 @@ class Picture:
     """What every picture can do; a picture itself says `panes`, `__repr__` and maybe `label`.
 
     `__repr__` is the picture in words: what a plain front end shows and nbval compares.
+
+    Attributes:
+        ended: it will not change any more, however often one looks.
     """
+
+    ended: bool = False
+
+    def live(self) -> "Picture":
+        """Return the form for a page where it moves; a saved one leaves out what never repeats."""
+        return self
 
     def panes(self) -> Sequence[Drawing]:
         """Return the drawings that it consists of, from left to right."""
@@ -332,7 +346,8 @@ def as_html(panes: Sequence[Drawing], label: str) -> str:
     parts = []
     for number, pane in enumerate(panes):
         least = f"{pane.min_width}px"
-        size = f"flex:1 1 {least};min-width:{least};max-width:{_n(pane.width)}px;height:auto"
+        # Growing in proportion keeps panes at one scale, so what stands side by side lines up.
+        size = f"flex:{pane.min_width} 1 {least};min-width:{least};max-width:{_n(pane.width)}px;height:auto"
         style = f"<style>{STYLE}</style>" if number == 0 else ""
         hidden = f'aria-hidden="true" style="{size}"'
         parts.append(_svg(pane.width, pane.height, hidden, style + pane.content()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.procfs import Process
-from labkit.record import Moment, Recording, Tree
+from labkit.record import SELF, Moment, Recording, Tree
 from labkit.view.drawing import Drawing, Picture, columns, fit_columns, visible
 from labkit.view.steps import STEPS
 
@@ -16,7 +16,7 @@ LANES = ("parent", "init", "command")
 COLOR = {"parent": "parent", "init": "container", "command": "container"}
 
 _COLUMNS = 100  # of the text form
-_SLOT, _BLOCK, _MOST = 58, 116, 4  # px for a mark, at least for a block; marks in a block
+_SLOT, _BLOCK, _MOST = 58, 126, 4  # px for a mark, at least for a block; marks in a block
 _TOP, _LANE, _BAR = 38, 62, 26  # px: where lanes begin, height of a lane and of its bar
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -151,7 +151,9 @@ def _sentence(moment: Moment) -> str:
         return f"{who} forks: a copy of itself will run beside it."
     if moment.role == "parent":
         return f"A copy of the shell calls exec and becomes the parent: {words}"
-    if moment.role == "init" and moment.words[:1] == ("/proc/self/exe",):
+    if moment.role == "command":
+        return f"{who} calls exec and becomes: {words}"
+    if moment.words[:1] == (SELF,):
         return f"{who} still a copy of the parent, calls exec to start its program anew: {words}"
     return f"{who} calls exec. The same process goes on as the command: {words}"
 
@@ -165,7 +167,7 @@ def _steps(moments: Sequence[Moment]) -> list[int]:
         if moment.role == "parent":
             step = 3 if cloned else 2 if moment.call != "execve" else 1
         else:
-            step = 3 if moment.words[:1] == ("/proc/self/exe",) else 4
+            step = 3 if moment.words[:1] == (SELF,) else 4
         found.append(max([step, *found[-1:]]))
     return found
 
@@ -244,7 +246,7 @@ class _Pane(Drawing):
     """A block's drawing; a view can light its marks."""
 
     def __init__(self, block: _Block) -> None:
-        super().__init__(max(_BLOCK, block.count * _SLOT), _TOP + len(LANES) * _LANE)
+        super().__init__(max(_BLOCK, block.count * _SLOT))
         self._block = block
 
     def place(self, number: float) -> float:
@@ -272,7 +274,10 @@ def _draw(block: _Block, moments: Sequence[Moment]) -> Drawing:
     pane = _Pane(block)
     pane.box(1, 2, pane.width - 2, 24, radius=6)
     name, room = f"{block.step} {STEPS[block.step - 1][0]}", pane.width - 10
-    pane.text(pane.width / 2, 18, name, room=room, anchor="middle", bold=True)
+    pane.text(
+        pane.width / 2, 18, name, room=room, anchor="middle", bold=True, faint=not block.title
+    )
+    number_one = block.first == 1 and block.count > 0
     for life in _lives(moments):
         begins, ends = pane.place(life.start), pane.place(life.end)
         if begins >= ends:
@@ -284,9 +289,16 @@ def _draw(block: _Block, moments: Sequence[Moment]) -> Drawing:
         if born:
             top = _middle(life.origin) + _BAR / 2
             pane.line((begins, top), (begins, middle - _BAR / 2), role=color, arrow=True)
-        x = begins + 8 if life.origin else 6
-        room = pane.width - x
-        pane.text(x, middle - _BAR / 2 - 4, life.name, room=room, role=color)
+        name = life.name if born or number_one else life.role
+        x, left = begins + 8, bool(born) and begins > pane.width / 2
+        pane.text(
+            begins - 8 if left else x,
+            middle - _BAR / 2 - 4,
+            name,
+            room=begins - 8 if left else pane.width - x,
+            role=color,
+            anchor="end" if left else "start",
+        )
     for number in range(block.first, block.first + block.count):
         pane.mark(number, moments[number - 1])
     if not block.count:
@@ -329,25 +341,33 @@ class _Life:
 
 
 def _lives(moments: Sequence[Moment]) -> Iterator[_Life]:
-    """Yield parent, init and command, those of them that appear."""
-    numbered = list(zip(_numbers(moments), moments, strict=True))
+    """Yield parent, init and command, those of them that appear, as the trees show them."""
     for role in LANES:
-        its = [(number, moment) for number, moment in numbered if moment.role == role]
-        if not its:
+        there = [
+            n for n, moment in zip(_numbers(moments), moments, strict=True) if _alive(moment, role)
+        ]
+        if not there:
             continue
-        first, who = its[0][0], its[0][1].who
-        start, origin = first - 0.5, ""
-        for number, moment in numbered[: first - 1]:
-            # A child begins with a clone of its parent, the command of version 2 with init's exec.
-            if moment.who.pid == (who.ppid if moment.call == "clone" else who.pid):
-                start, origin = number + 0.5, moment.role
-        end = float("inf")
-        for number, moment in numbered[first - 1 :]:
-            if moment.who.pid == who.pid and (moment.call == "exit" or moment.role != role):
-                end = number + 0.5 if moment.call == "exit" else number - 0.5
-                break
-        inside = f", PID {_inside(who)} inside" if _inside(who) else ", in the lab"
-        yield _Life(role, role + inside, start, end, origin)
+        first, last = there[0], there[-1]
+        who = _alive(moments[first - 1], role)[0]
+        before = moments[first - 2] if first > 1 else moments[0]
+        # A new process has its parent's lane as its origin, one that called exec its own.
+        known = {
+            process.pid: name for (_, process), name in zip(before.tree, before.roles, strict=True)
+        }
+        origin = "" if first == 1 else known.get(who.pid) or known.get(who.ppid, "")
+        where = f", PID {_inside(who)} inside" if _inside(who) else ", in the lab"
+        at_end = moments[-1].role != role or moments[-1].call != "exit"
+        end = float("inf") if last == len(moments) and at_end else last + 0.5
+        yield _Life(role, role + where, first - 0.5, end, origin)
+
+
+def _alive(moment: Moment, role: str) -> list[Process]:
+    return [
+        process
+        for (_, process), name in zip(moment.tree, moment.roles, strict=True)
+        if name == role and process.state != "Z"
+    ]
 
 
 def _widget() -> Any:
