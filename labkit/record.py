@@ -27,6 +27,7 @@ from labkit.shell import Shell, ShellError
 
 MOST = 1000  # moments of one recording
 LONGEST = 4096  # bytes of a text that are kept
+RESTLESS = 1.0  # seconds after which a tree that goes on changing is taken as it is
 PROMPT = "\x1b]133;A;"  # begins the mark in the prompts of labkit.shell
 SELF = "/proc/self/exe"
 CLONE_THREAD = seccomp.CLONE_THREAD
@@ -130,7 +131,7 @@ def record(command: str, *, timeout: float = 30) -> Recording:
         try:
             shell = Shell(argv, timeout=timeout)
         except ShellError as error:
-            reason = str(error).strip().removeprefix(f"starting {sys.executable}: ")
+            reason = str(error).rsplit("it ended with status 1: ", 1)[-1].strip()
             raise RecordError(f"a run cannot be recorded here: {reason}") from None
         try:
             recorder.begin(shell.pid)
@@ -290,11 +291,13 @@ def _still(root: int) -> Tree:
     still the old one, or it has no command, for some microseconds.
     """
     before: Tree = ()
+    end = time.monotonic() + RESTLESS
     while True:
         tree = tuple(procfs.tree(root))
         # Memory and state may go on changing, and are not what is drawn.
         tree = tuple((depth, replace(p, state=_state(p), resident=0)) for depth, p in tree)
-        if tree == before and all(p.command or p.state == "Z" for _, p in tree):
+        settled = tree == before and all(p.command or p.state == "Z" for _, p in tree)
+        if settled or time.monotonic() > end:
             return tree
         before = tree
 

@@ -347,7 +347,8 @@ def as_html(panes: Sequence[Drawing], label: str) -> str:
     for number, pane in enumerate(panes):
         least = f"{pane.min_width}px"
         # Growing in proportion keeps panes at one scale, so what stands side by side lines up.
-        size = f"flex:{pane.min_width} 1 {least};min-width:{least};max-width:{_n(pane.width)}px;height:auto"
+        size = f"flex:{pane.min_width} 1 {least};min-width:{least}"
+        size += f";max-width:{_n(pane.width)}px;height:auto"
         style = f"<style>{STYLE}</style>" if number == 0 else ""
         hidden = f'aria-hidden="true" style="{size}"'
         parts.append(_svg(pane.width, pane.height, hidden, style + pane.content()))

@@ -16,7 +16,7 @@ LANES = ("parent", "init", "command")
 COLOR = {"parent": "parent", "init": "container", "command": "container"}
 
 _COLUMNS = 100  # of the text form
-_SLOT, _BLOCK, _MOST = 58, 126, 4  # px for a mark, at least for a block; marks in a block
+_SLOT, _BLOCK, _MOST = 58, 132, 4  # px for a mark, at least for a block; marks in a block
 _TOP, _LANE, _BAR = 38, 62, 26  # px: where lanes begin, height of a lane and of its bar
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -301,6 +301,7 @@ def _draw(block: _Block, moments: Sequence[Moment]) -> Drawing:
         )
     for number in range(block.first, block.first + block.count):
         pane.mark(number, moments[number - 1])
+    pane.height += 8  # where panes stand below each other
     if not block.count:
         note = "no system call"
         middle = _middle("parent") + 4
@@ -356,7 +357,7 @@ def _lives(moments: Sequence[Moment]) -> Iterator[_Life]:
             process.pid: name for (_, process), name in zip(before.tree, before.roles, strict=True)
         }
         origin = "" if first == 1 else known.get(who.pid) or known.get(who.ppid, "")
-        where = f", PID {_inside(who)} inside" if _inside(who) else ", in the lab"
+        where = f", PID {_inside(who)}" if _inside(who) else ", in the lab"
         at_end = moments[-1].role != role or moments[-1].call != "exit"
         end = float("inf") if last == len(moments) and at_end else last + 0.5
         yield _Life(role, role + where, first - 0.5, end, origin)
