@@ -13,6 +13,7 @@ from labkit.view.drawing import Drawing, Picture, columns, fit_columns, visible
 from labkit.view.steps import STEPS
 
 LANES = ("parent", "init", "command")
+NOTHING = "no moments"
 COLOR = {"parent": "parent", "init": "container", "command": "container"}
 
 _COLUMNS = 100  # of the text form
@@ -55,19 +56,22 @@ class TimeLine(Picture):
             for number in range(block.first, block.first + block.count):
                 row, tree = rows[number - 1], fit_columns(trees[number - 1], room)
                 lines.append(f"{row}{' ' * (width - columns(row))}  {tree}")
-        return "\n".join(lines or ["no moments"])
+        return "\n".join(lines or [NOTHING])
 
     @property
     def label(self) -> str:
         """What a screen reader says of the drawing; the sentences stand below it."""
-        return (
-            f"Time line of {self.recording.command}: {len(self.recording.moments)} moments of "
-            "parent, init and command. They are listed below."
-        )
+        count = len(self.recording.moments)
+        return f"Time line of {self.recording.command}: {count} moments of parent, init and command"
 
     def panes(self) -> list[Drawing]:
         """One pane for each step, of a long step several."""
-        return [_draw(block, self.recording.moments) for block in _blocks(self.recording.moments)]
+        moments = self.recording.moments
+        if not moments:
+            pane = Drawing(_BLOCK)
+            pane.text(4, 18, NOTHING, room=_BLOCK, faint=True)
+            return [pane]
+        return [_draw(block, moments) for block in _blocks(moments)]
 
     def _repr_html_(self) -> str:
         rows = "".join(
