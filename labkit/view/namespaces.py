@@ -410,14 +410,15 @@ def _tree(
     pane.text(_LEFT, top, "processes", room=_LABEL + 40, faint=True)
     least = min(row.depth for row in rows)
     step = min(14.0, 110 / max(1, max(row.depth for row in rows) - least))
-    bottoms: dict[int, float] = {}  # where the line below the last process of a depth ends
+    stems: dict[int, float] = {}  # how far down the line reaches below a process, by depth
     for number, row in enumerate(rows):
         depth = row.depth - least
         x, y = _LEFT + step * depth, top + _ROW * (number + 1)
-        if depth and step > 9 and depth - 1 in bottoms:
-            stem = x - step + 4
-            pane.line((stem, bottoms[depth - 1]), (stem, y - 4), (x - 3, y - 4), width=1)
-        bottoms = {d: at for d, at in bottoms.items() if d < depth} | {depth: y + 4}
+        if step > 9 and depth - 1 in stems:
+            stem = x - step + 4.5
+            pane.line((stem, stems[depth - 1]), (stem, y - 4.5), (x - 3, y - 4.5), width=1)
+            stems[depth - 1] = y - 4.5
+        stems = {d: at for d, at in stems.items() if d < depth} | {depth: y + 4}
         role = "container" if row.inside else ""
         used = 0.0
         if words := note(row):
