@@ -110,14 +110,16 @@ def tree(root: int) -> Iterator[tuple[int, Process]]:
         depth below root, and the process; siblings in the order of their PIDs.
     """
     everyone = processes()
+    children: dict[int, list[int]] = {}
+    for pid in sorted(everyone):
+        children.setdefault(everyone[pid].ppid, []).append(pid)
 
-    def below(pid: int, depth: int) -> Iterator[tuple[int, Process]]:
+    todo = [(0, root)] if root in everyone else []
+    while todo:
+        depth, pid = todo.pop()
         yield depth, everyone[pid]
-        for child in sorted(p.pid for p in everyone.values() if p.ppid == pid):
-            yield from below(child, depth + 1)
-
-    if root in everyone:
-        yield from below(root, 0)
+        # Taken out: a PID that was used again meanwhile could make the tree a circle.
+        todo += [(depth + 1, child) for child in reversed(children.pop(pid, []))]
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:

@@ -1,11 +1,13 @@
 """shell: one command's output, whatever the command does; and nothing left behind."""
 
 import os
+import threading
 
 import pytest
 
 from labkit import procfs
 from labkit.shell import Shell, ShellError
+from tests.test_sandbox import until
 
 
 @pytest.fixture
@@ -113,3 +115,123 @@ def test_a_command_that_shows_the_prompt_itself(shell):
 
 def test_pipes_end_quietly(shell):
     assert shell.run("yes | head -n 1") == "y\n"
+
+
+def heard(shell):
+    """What a listener heard, as text; `ended` when it was told of the end."""
+    pieces, ended = [], threading.Event()
+    shell.listen(lambda data: ended.set() if data is None else pieces.append(data))
+    return lambda: b"".join(pieces).decode(), ended
+
+
+def test_what_was_typed_is_shown_on_the_terminal_and_not_returned(shell):
+    text, _ = heard(shell)
+    assert shell.run("echo one") == "one\n"
+    assert shell.run("cat", input="two\n\x04") == "two\n"
+    screen = text().replace(shell._mark, "")
+    assert screen == "$ echo one\r\none\r\n$ cat\r\ntwo\r\ntwo\r\n$ "
+
+
+def test_who_listens_late_hears_what_was_printed_before(shell):
+    shell.run("echo early")
+    text, _ = heard(shell)
+    assert "early\r\n" in text()
+
+
+def test_a_listener_hears_each_byte_once_and_then_the_end(shell):
+    shell.run("head -c 300000 /dev/zero | tr '\\0' x; echo")
+    text, ended = heard(shell)
+    assert 190_000 < text().count("x") <= 200_000
+    shell.run("seq 20000", timeout=60)
+    shell.send("exit 5\r")
+    assert ended.wait(20)
+    numbers = text().partition("seq 20000\r\n")[2]
+    assert numbers.startswith("\r\n".join(map(str, range(1, 20001))))
+    assert shell.status == 5
+    late, over = heard(shell)
+    assert over.is_set()
+    assert "exit 5" in late()
+
+
+def test_a_listener_that_has_cancelled_hears_no_more(shell):
+    pieces = []
+    cancel = shell.listen(pieces.append)
+    cancel()
+    shell.run("echo more")
+    assert b"more" not in b"".join(pieces)
+
+
+def test_what_somebody_types_by_hand_is_not_part_of_the_next_output(shell):
+    text, _ = heard(shell)
+    shell.send("echo by hand\r")
+    until(lambda: text().count("by hand") == 2 and text().endswith("$ "))
+    assert shell.run("echo two") == "two\n"
+
+
+def test_a_half_typed_line_is_taken_back(shell):
+    text, _ = heard(shell)
+    shell.send("echo never")
+    until(lambda: text().endswith("never"))
+    assert shell.run("echo two") == "two\n"
+
+
+def test_a_program_that_has_the_terminal_is_named(shell):
+    text, _ = heard(shell)
+    shell.send("sleep 1000\r")
+    until(lambda: "sleep 1000\r\n" in text() and shell._pty.foreground() != shell.pid)
+    with pytest.raises(ShellError, match=r"sleep \(PID \d+\) has the terminal"):
+        shell.run("echo")
+    shell.send("\x03")
+    assert shell.run("echo free") == "free\n"
+
+
+def test_output_of_the_background_below_the_prompt_is_in_nobodys_way(shell, tmp_path):
+    text, _ = heard(shell)
+    shell.run(f"( (until test -e {tmp_path}/now; do :; done; echo late) & )")
+    (tmp_path / "now").touch()
+    until(lambda: text().endswith("late\r\n"))
+    assert shell.run("echo two") == "two\n"
+
+
+def test_a_shell_that_edits_its_line(shell):
+    shell.run("bash --norc --noprofile")
+    assert shell.run("echo one") == "one\n"
+    long = "echo " + "x" * 300
+    assert shell.run(long) == "x" * 300 + "\n"
+    assert shell.run("exit") == "exit\n"
+    assert shell.run("echo two") == "two\n"
+
+
+def test_the_longest_line(shell):
+    assert shell.run("true " + "x" * 4085) == ""
+
+
+def test_the_terminal_has_the_size_it_was_given(shell):
+    assert shell.run("stty size") == "24 200\n"
+    shell.resize(10, 44)
+    assert shell.run("stty size") == "10 44\n"
+    assert shell.size == (10, 44)
+    assert shell.run("bash -c 'echo $COLUMNS $LINES'") == "\n"
+
+
+def test_typing_more_than_a_terminal_takes_holds_nobody_up(shell):
+    text, _ = heard(shell)
+    shell.send("stty raw -echo; sleep 1000\r")  # nobody reads
+    until(lambda: "sleep 1000\r\n" in text())
+    shell.send("x" * 1_000_000)
+    shell.close()
+
+
+def test_a_shell_that_nobody_holds_is_closed():
+    shell = Shell()
+    pid = shell.pid
+    del shell
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_one_that_ignores_the_end_of_its_terminal_is_ended():
+    shell = Shell(["/bin/sh", "-c", "trap '' HUP; exec sh"])
+    pid = shell.pid
+    shell.close()
+    assert not os.path.exists(f"/proc/{pid}")
+    assert shell.status == 137

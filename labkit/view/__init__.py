@@ -1,5 +1,6 @@
 """Pictures and the terminal in a cell. No system calls here: what is drawn comes from `procfs`."""
 
+from labkit.view.mounts import MountsPicture, mounts_picture
 from labkit.view.namespaces import NamespacePicture, Namespaces, namespace_picture
 from labkit.view.steps import STEPS, FourSteps, four_steps
 from labkit.view.timeline import TimeLine
@@ -7,9 +8,11 @@ from labkit.view.timeline import TimeLine
 __all__ = [
     "STEPS",
     "FourSteps",
+    "MountsPicture",
     "NamespacePicture",
     "Namespaces",
     "TimeLine",
     "four_steps",
+    "mounts_picture",
     "namespace_picture",
 ]

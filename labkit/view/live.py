@@ -41,8 +41,7 @@ class Live(anywidget.AnyWidget):
         self._watching: dict[str, float] = {}  # view to the time when its lease ends
         self._looking: threading.Thread | None = None
         self._sign = threading.Event()
-        self._sent = ""
-        self._ended = False
+        self._shown: Picture | None = None
         self.on_msg(self._hear)
 
     def look(self) -> Picture:
@@ -73,7 +72,7 @@ class Live(anywidget.AnyWidget):
             # An answer from here makes later messages come while a cell runs.
             self._show(again=True)
         with self._guard:
-            if self._watching and not self._ended and not self._looking:
+            if self._watching and not self._has_ended() and not self._looking:
                 name = f"labkit {type(self).__name__}"
                 self._looking = threading.Thread(target=self._keep_looking, name=name, daemon=True)
                 self._looking.start()
@@ -97,7 +96,7 @@ class Live(anywidget.AnyWidget):
         with self._guard:
             now = time.monotonic()
             self._watching = {view: end for view, end in self._watching.items() if end > now}
-            if self._watching and not self._ended:
+            if self._watching and not self._has_ended():
                 return True
             self._looking = None
             return False
@@ -105,8 +104,9 @@ class Live(anywidget.AnyWidget):
     def _show(self, again: bool = False) -> None:
         with self._drawing:
             picture = self.look()
-            html = picture.live()._repr_html_()
-            if html != self._sent or again:
-                self._sent = html
-                self.send({"html": html})
-            self._ended = picture.ended
+            if again or picture != self._shown:
+                self._shown = picture
+                self.send({"html": picture.live()._repr_html_()})
+
+    def _has_ended(self) -> bool:
+        return self._shown is not None and self._shown.ended

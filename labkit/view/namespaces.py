@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol, TypeVar
 
 from labkit import procfs
@@ -124,14 +125,14 @@ class NamespacePicture(Picture):
         _frame(left, "lab", "the lab")
         self._side(left, self.lab, [(kind, False) for kind, _ in self.lab.namespaces])
         _list(left, chips + 22, "links", lab_links)
-        _tree(left, tree, rows, self._pid_in_lab, more)
+        _tree(left, tree, rows, self._pid_in_lab, self._command, more)
 
         _frame(right, "container", "the container")
         if self.container:
             self._side(right, self.container, self._kinds())
             _list(right, chips + 22, "links", links)
             more = f"… and {hidden} more" if hidden else ""
-            _tree(right, tree, inside, self._pid_in_container, more)
+            _tree(right, tree, inside, self._pid_in_container, self._command, more)
         if self.ended:
             right.text(_PANE - _LEFT, 30, ENDED, room=200, role="notice", bold=True, anchor="end")
         elif not self.container:
@@ -211,6 +212,9 @@ class NamespacePicture(Picture):
             words += f" = {row.pid} in the lab" if self.moving else ""
         return ", ".join(word for word in (words, "zombie" * row.zombie) if word)
 
+    def _command(self, row: Row) -> str:
+        return " ".join((f"{row.name}:", *row.command)) if self.moving and row.command else ""
+
     def _side(self, pane: Drawing, side: Side, kinds: Iterable[tuple[str, bool]]) -> None:
         """Host name, and one chip for each kind: full red for the container's own."""
         _list(pane, 52, "hostname", [_name(side)], bold=True)
@@ -251,15 +255,15 @@ def namespace_picture(pid: int) -> NamespacePicture:
     """
     ours = procfs.namespaces()
     tree = list(procfs.tree(pid))
-    its = {process.pid: _namespaces(process.pid) for _, process in tree}
+    its = cache(_namespaces)
     first = _first_inside(ours, its, [process for _, process in tree])
-    own = _own(ours, its[first.pid]) if first else set()
+    own = _own(ours, its(first.pid)) if first else set()
     inside: set[int] = set()
     rows = []
     for depth, process in tree:
         if first and (
             process.ppid in inside
-            or all(its[process.pid].get(kind) == its[first.pid][kind] for kind in own)
+            or all(its(process.pid).get(kind) == its(first.pid)[kind] for kind in own)
         ):
             inside.add(process.pid)
         rows.append(
@@ -278,7 +282,7 @@ def namespace_picture(pid: int) -> NamespacePicture:
     if first:
         number = first.pid
         container = Side(
-            tuple(its[number].items()),
+            tuple(its(number).items()),
             _read(lambda: procfs.hostname(number)) if "uts" in own else lab.hostname,
             _read(lambda: _links(number)) if "net" in own else lab.links,
         )
@@ -343,13 +347,13 @@ def _own(ours: dict[str, int], its: dict[str, int]) -> set[str]:
 
 
 def _first_inside(
-    ours: dict[str, int], its: dict[int, dict[str, int]], tree: Sequence[Process]
+    ours: dict[str, int], its: Callable[[int], dict[str, int]], tree: Sequence[Process]
 ) -> Process | None:
     for process in tree:
-        if own := _own(ours, its[process.pid]):
+        if own := _own(ours, its(process.pid)):
             if "pid" not in own:
                 for child in tree:
-                    if child.ppid == process.pid and "pid" in _own(ours, its[child.pid]):
+                    if child.ppid == process.pid and "pid" in _own(ours, its(child.pid)):
                         return child
             return process
     return None
@@ -402,7 +406,12 @@ def _list(pane: Drawing, y: float, label: str, words: Sequence[str], *, bold: bo
 
 
 def _tree(
-    pane: Drawing, top: float, rows: Sequence[Row], note: Callable[[Row], str], more: str
+    pane: Drawing,
+    top: float,
+    rows: Sequence[Row],
+    note: Callable[[Row], str],
+    title: Callable[[Row], str],
+    more: str,
 ) -> None:
     """A process tree; elbows lead from a parent to its children."""
     if not rows:
@@ -410,19 +419,19 @@ def _tree(
     pane.text(_LEFT, top, "processes", room=_LABEL + 40, faint=True)
     least = min(row.depth for row in rows)
     step = min(14.0, 110 / max(1, max(row.depth for row in rows) - least))
-    bottoms: dict[int, float] = {}  # where the line below the last process of a depth ends
+    stems: dict[int, float] = {}  # how far down the line reaches below a process, by depth
     for number, row in enumerate(rows):
         depth = row.depth - least
         x, y = _LEFT + step * depth, top + _ROW * (number + 1)
-        if depth and step > 9 and depth - 1 in bottoms:
-            stem = x - step + 4
-            pane.line((stem, bottoms[depth - 1]), (stem, y - 4), (x - 3, y - 4), width=1)
-        bottoms = {d: at for d, at in bottoms.items() if d < depth} | {depth: y + 4}
+        if step > 9 and depth - 1 in stems:
+            stem = x - step + 4.5
+            pane.line((stem, stems[depth - 1]), (stem, y - 4.5), (x - 3, y - 4.5), width=1)
+            stems[depth - 1] = y - 4.5
+        stems = {d: at for d, at in stems.items() if d < depth} | {depth: y + 4}
         role = "container" if row.inside else ""
         used = 0.0
         if words := note(row):
             used = 10 + pane.text(_PANE - _LEFT, y, words, room=200, role=role, anchor="end")
-        title = " ".join(row.command)
-        pane.text(x, y, row.name, room=_PANE - _LEFT - x - used, role=role, title=title)
+        pane.text(x, y, row.name, room=_PANE - _LEFT - x - used, role=role, title=title(row))
     if more:
         pane.text(_LEFT, top + _ROW * (len(rows) + 1), more, room=_ROOM, faint=True)
