@@ -7,6 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import anywidget
+import traitlets
+
 from labkit.procfs import Process
 from labkit.record import SELF, Moment, Recording, Tree
 from labkit.view.drawing import Drawing, Picture, columns, fit_columns, visible
@@ -86,7 +89,7 @@ class TimeLine(Picture):
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Add the view with the slider; the other forms come from the methods above."""
-        widget = _widget()(picture=super()._repr_html_(), frames=list(self.frames()))
+        widget = _View(picture=super()._repr_html_(), frames=list(self.frames()))
         view: dict[str, Any] = widget._repr_mimebundle_()[0]
         return {_WIDGET_VIEW: view[_WIDGET_VIEW]}
 
@@ -375,17 +378,10 @@ def _alive(moment: Moment, role: str) -> list[Process]:
     ]
 
 
-def _widget() -> Any:
-    """Return the class of the view; its packages are imported when a notebook shows one."""
-    import anywidget
-    import traitlets
+class _View(anywidget.AnyWidget):
+    """The view with the slider: timeline.js has all it needs to step through the run."""
 
-    here = Path(__file__)
-
-    class TimeLineView(anywidget.AnyWidget):
-        _esm = here.with_suffix(".js").read_text(encoding="utf-8")
-        _css = here.with_suffix(".css").read_text(encoding="utf-8")
-        picture: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
-        frames: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-
-    return TimeLineView
+    _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+    _css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    picture: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
+    frames: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
