@@ -89,9 +89,10 @@ class TimeLine(Picture):
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Add the view with the slider; the other forms come from the methods above."""
-        widget = _View(picture=super()._repr_html_(), frames=list(self.frames()))
-        view: dict[str, Any] = widget._repr_mimebundle_()[0]
-        return {_WIDGET_VIEW: view[_WIDGET_VIEW]}
+        bundle = _View(
+            picture=super()._repr_html_(), frames=list(self.frames())
+        )._repr_mimebundle_()
+        return {_WIDGET_VIEW: bundle[0][_WIDGET_VIEW]} if bundle else {}
 
     def frames(self) -> Iterator[dict[str, Any]]:
         """Yield what the view with the slider shows at each moment."""
