@@ -126,23 +126,62 @@ def record(command: str, *, timeout: float = 30) -> Recording:
         TimeoutError: no prompt came; the message shows the screen.
         ValueError: the command is not one line.
     """
-    with _Recorder() as recorder:
+    session = _Session(command, timeout)
+    # An interrupt comes to the main thread, between any two steps of it. So it only waits here.
+    thread = threading.Thread(target=session.run, name="labkit record", daemon=True)
+    try:
+        thread.start()
+        thread.join()
+    except BaseException:
+        session.give_up()
+        with contextlib.suppress(RuntimeError):  # the interrupt may have come before its start
+            thread.join()
+        raise
+    return session.result()
+
+
+class _Session:
+    """A shell that is recorded while it runs a command; `run` leaves nothing behind."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        self._command, self._timeout = command, timeout
+        self._shell: Shell | None = None
+        self._given_up = False
+        self._result: Recording | Exception = RecordError("it was given up")
+
+    def run(self) -> None:
+        try:
+            with _Recorder() as recorder:
+                self._result = self._record(recorder)
+        except Exception as error:
+            self._result = error
+
+    def give_up(self) -> None:
+        """Let `run` end soon; from any thread."""
+        self._given_up = True
+        if self._shell:
+            self._shell.close()
+
+    def result(self) -> Recording:
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+    def _record(self, recorder: "_Recorder") -> Recording:
         argv = [sys.executable, "-m", "labkit.seccomp", recorder.address, "/bin/sh"]
         try:
-            shell = Shell(argv, timeout=timeout)
+            shell = Shell(argv, timeout=self._timeout)
         except ShellError as error:
             reason = str(error).rsplit("it ended with status 1: ", 1)[-1].strip()
             raise RecordError(f"a run cannot be recorded here: {reason}") from None
-        try:
+        with shell:
+            self._shell = shell
+            if self._given_up:
+                raise RecordError("it was given up")
             recorder.begin(shell.pid)
-            output = shell.run(command)
+            output = shell.run(self._command)
             recorder.end()
-        finally:
-            # An interrupt reaches the main thread alone, and so does not disturb this.
-            closing = threading.Thread(target=shell.close)
-            closing.start()
-            closing.join()
-    return Recording(command, recorder.moments(), output)
+        return Recording(self._command, recorder.moments(), output)
 
 
 class _Recorder:
