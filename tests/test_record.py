@@ -268,7 +268,8 @@ def test_threads_are_no_processes():
         "import os, threading; "
         "t = threading.Thread(target=os.write, args=[1, bytes([65])]); t.start(); t.join()"
     )
-    recording = in_lab(f"show(record({f'python3 -c {chr(34)}{program}{chr(34)}'!r}))")
+    command = f'python3 -c "{program}"'
+    recording = in_lab(f"show(record({command!r}))")
     assert [(m.call, m.words[-1]) for m in recording.moments[1:]] == [("write", "A"), ("exit", "0")]
     assert len({moment.who.pid for moment in recording.moments}) == 1
 
@@ -306,7 +307,8 @@ def test_what_cannot_be_recorded(command, timeout, kind, message):
 
 def test_a_recording_in_a_recording_says_why_not():
     inner = "from labkit.record import record; record('true')"
-    output = in_lab(f"show(record({f'python3 -c {chr(34)}{inner}{chr(34)}'!r}).output)")
+    command = f'NO_COLOR=1 python3 -c "{inner}"'
+    output = in_lab(f"show(record({command!r}).output)")
     assert "RecordError: a run cannot be recorded here: seccomp(" in output
     assert "busy. Usually: somebody watches this process in the same way already" in output
 
