@@ -73,6 +73,7 @@ class Moment:
             in the container, while it is our program) or "command".
         log: the line of the log that is written, if it is one.
         prompt: whether a shell asks for its first command.
+        failed: whether it is an execve that the kernel refused.
     """
 
     time: float
@@ -84,6 +85,7 @@ class Moment:
     roles: tuple[str, ...]
     log: Log | None
     prompt: bool
+    failed: bool = False
 
     @property
     def role(self) -> str:
@@ -225,7 +227,7 @@ class _Recorder:
         """
         if self._error:
             raise RecordError(self._error)
-        found = list(_without_search(self._found))
+        found = list(_with_outcome(self._found))
         start = found[0].time if found else 0
         inside = max((len(p.pids) for moment in found for _, p in moment.tree), default=0)
         return tuple(
@@ -345,13 +347,18 @@ def _state(process: Process) -> str:
     return "Z" if process.state in "ZX" else ""
 
 
-def _without_search(moments: Sequence[Moment]) -> Iterator[Moment]:
-    """Leave out each execve that failed and is tried again: a search through PATH."""
+def _with_outcome(moments: Sequence[Moment]) -> Iterator[Moment]:
+    """Tell each execve that failed: the process is the same when it calls the next time.
+
+    One that failed and is tried again was a search through PATH, and is left out.
+    """
     for number, moment in enumerate(moments, 1):
         its = (later for later in moments[number:] if later.who.pid == moment.who.pid)
-        again = moment.call == "execve" and next(its, None)
-        if not again or (again.call, again.words) != (moment.call, moment.words):
+        if moment.call != "execve" or not (later := next(its, None)):
             yield moment
+        elif (later.call, later.words) != (moment.call, moment.words):
+            same = later.who.command == moment.who.command != moment.words
+            yield replace(moment, failed=same)
 
 
 def _roles(tree: Tree, inside: int) -> tuple[str, ...]:

@@ -249,6 +249,15 @@ def test_a_command_that_ends():
     assert recording.output == "mydocker\n"
 
 
+def test_an_exec_that_fails_is_told():
+    recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))")
+    assert [(m.words[0], m.failed) for m in recording.moments if m.call == "execve"] == [
+        ("python3", False),
+        ("/proc/self/exe", False),
+        ("ls", True),  # version 2 does not search PATH
+    ]
+
+
 def test_lines_that_nobody_gets_to_see():
     """Without -ti version 2 writes its log to /dev/null, and the recorder reads along."""
     recording = in_lab("show(record('python3 mydocker/main.py run /bin/true'))")

@@ -191,6 +191,12 @@ def test_a_process_that_ends_takes_its_lane_with_it():
     assert [life[2] for life in lives(*SHORT, bye, end)] == [7.5, 4.5, 6.5]
 
 
+def test_an_exec_that_fails_makes_no_command():
+    line = of(*SHORT[:3], replace(EXEC, failed=True))
+    assert "exec /bin/sh: fails" in repr(line)
+    assert list(line.frames())[-1]["sentence"] == "PID 1, init, calls exec, which fails: /bin/sh"
+
+
 def test_a_tree_with_siblings_in_one_line():
     assert room._chain(with_children(2).tree) == "sh ─ python3 ─ sh(1) ─ [sleep(2), sleep(3)]"
 

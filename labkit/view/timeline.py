@@ -131,7 +131,9 @@ def _what(moment: Moment) -> str:
         return f"clone, new: {words}" if words else "fork"
     if moment.call == "mount":
         return f"mount {_mount(moment)}"
-    return visible(f"{'exec' if moment.call == 'execve' else moment.call} {words}")
+    if moment.call == "execve":
+        return visible(f"exec {words}{': fails' * moment.failed}")
+    return visible(f"{moment.call} {words}")
 
 
 def _mount(moment: Moment) -> str:
@@ -157,6 +159,8 @@ def _sentence(moment: Moment) -> str:
         return f"{who} calls clone: a copy of itself will be PID 1 in new namespaces: {words}."
     if moment.call == "clone":
         return f"{who} forks: a copy of itself will run beside it."
+    if moment.failed:
+        return f"{who} calls exec, which fails: {words}"
     if moment.role == "parent":
         return f"A copy of the shell calls exec and becomes the parent: {words}"
     if moment.role == "command":
