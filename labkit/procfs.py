@@ -91,13 +91,29 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
     return found
 
 
+def process(pid: int) -> Process | None:
+    """Return one process, or None where there is none with this PID."""
+    try:
+        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
+        status = {key: value.strip() for key, value in pairs}
+        command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Process(
+        pid=pid,
+        ppid=int(status["PPid"]),
+        pids=tuple(int(word) for word in status["NSpid"].split()),
+        name=status["Name"],
+        state=status["State"][0],
+        command=tuple(command),
+        resident=int(status.get("VmRSS", "0 kB").split()[0]),
+    )
+
+
 def processes() -> dict[int, Process]:
     """Return every process that this /proc shows, by PID. One that ends meanwhile is left out."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (process := _process(int(name))):
-            found[process.pid] = process
-    return found
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {pid: found for pid in pids if (found := process(pid))}
 
 
 def tree(root: int) -> Iterator[tuple[int, Process]]:
@@ -200,24 +216,6 @@ def has_capability(bit: int) -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> bit & 1)
     return False
-
-
-def _process(pid: int) -> Process | None:
-    try:
-        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
-        status = {key: value.strip() for key, value in pairs}
-        command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return Process(
-        pid=pid,
-        ppid=int(status["PPid"]),
-        pids=tuple(int(word) for word in status["NSpid"].split()),
-        name=status["Name"],
-        state=status["State"][0],
-        command=tuple(command),
-        resident=int(status.get("VmRSS", "0 kB").split()[0]),
-    )
 
 
 def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:

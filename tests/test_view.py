@@ -416,6 +416,23 @@ def test_a_process_that_ends_while_it_is_read(monkeypatch, reader):
     assert reader != "tree" or repr(picture).endswith(namespaces.ENDED)
 
 
+@pytest.mark.parametrize("state", [{"state": "R"}, {"state": "S", "command": ()}])
+def test_a_process_that_is_about_to_become_another_is_waited_for(monkeypatch, state):
+    shell = procfs.Process(5, 1, (5,), "sh", "S", ("sh",), 1)
+    child = replace(shell, pid=6, ppid=5)
+    then = replace(child, name="sleep", command=("sleep", "100"))
+    looks = [[(0, shell), (1, replace(child, **state))]] * 3 + [[(0, shell), (1, then)]]
+    monkeypatch.setattr(procfs, "tree", lambda pid: looks.pop(0))
+    assert [row.name for row in namespace_picture(5).rows] == ["sh", "sleep"]
+
+
+def test_one_that_only_waits_is_not_waited_for(monkeypatch):
+    shell = procfs.Process(5, 1, (5,), "sh", "S", ("sh",), 1)
+    looks = [[(0, shell), (1, replace(shell, pid=6, ppid=5))]]
+    monkeypatch.setattr(procfs, "tree", lambda pid: looks.pop(0))
+    assert [row.name for row in namespace_picture(5).rows] == ["sh", "sh"]
+
+
 def test_a_process_that_does_not_exist():
     assert namespaces.ENDED in repr(namespace_picture(2**22 + 1))
 

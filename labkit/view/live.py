@@ -48,10 +48,14 @@ class Live(anywidget.AnyWidget):
         """Return the picture of this moment."""
         raise NotImplementedError
 
+    def still(self) -> Picture:
+        """Return the picture to save with the notebook."""
+        return self.look()
+
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle: Any = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        picture = self.look()
+        picture = self.still()
         steady = {
             "text/plain": repr(picture),
             "text/html": picture._repr_html_(),

@@ -1,5 +1,7 @@
 """The lab and a container side by side: what they share, and what is the container's own."""
 
+import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,6 +14,7 @@ from labkit.view.live import Listener, Live
 
 MOST_PROCESSES = 20  # of either side; the rest is counted
 MOST_LINKS = 4
+PATIENCE = 0.5  # seconds
 
 NO_CONTAINER = ("No container:", "every process shares the lab's namespaces.")
 ENDED = "The process has ended."
@@ -252,9 +255,17 @@ def namespace_picture(pid: int) -> NamespacePicture:
 
     Args:
         pid: the process at the top of the tree; it may have ended, and others may end meanwhile.
+            One that is about to become another program, such as the child that a shell has made
+            for `sleep 100 &`, is waited for, PATIENCE seconds at most.
     """
+    return _look(pid, PATIENCE)
+
+
+def _look(pid: int, patience: float = 0) -> NamespacePicture:
+    deadline = time.monotonic() + patience
+    while _is_about_to_exec(tree := list(procfs.tree(pid))) and time.monotonic() < deadline:
+        time.sleep(0.002)
     ours = procfs.namespaces()
-    tree = list(procfs.tree(pid))
     its = cache(_namespaces)
     first = _first_inside(ours, its, [process for _, process in tree])
     own = _own(ours, its(first.pid)) if first else set()
@@ -315,8 +326,15 @@ class Namespaces(Live):
 
     def look(self) -> NamespacePicture:
         """Return the picture of this moment; after the end, the last one before it."""
-        process = self._process
-        now = namespace_picture(process if isinstance(process, int) else process.pid)
+        return self._now(0)
+
+    def still(self) -> NamespacePicture:
+        """Return the same for a saved output, as steady as `namespace_picture` is."""
+        return self._now(PATIENCE)
+
+    def _now(self, patience: float) -> NamespacePicture:
+        pid = self._process if isinstance(self._process, int) else self._process.pid
+        now = _look(pid, patience)
         if now.ended and self._last:
             return replace(self._last, ended=True)
         self._last = now
@@ -336,6 +354,20 @@ def _read(question: Callable[[], T]) -> T | None:
 
 def _links(pid: int | str) -> tuple[tuple[str, bool], ...]:
     return tuple(procfs.links(pid).items())
+
+
+def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
+    """Whether a process, at work, still bears its parent's command, or is just changing it."""
+    known = {process.pid: process for _, process in tree}
+    for _, process in tree:
+        if process.pid == os.getpid():  # it is at work here
+            continue
+        parent = known.get(process.ppid) or procfs.process(process.ppid)
+        if process.state in "RD" and parent and parent.command == process.command:
+            return True
+        if process.state != "Z" and not process.command:
+            return True
+    return False
 
 
 def _namespaces(pid: int) -> dict[str, int]:
