@@ -279,7 +279,8 @@ class _Recorder:
             except OSError as error:
                 problem = (
                     f"what {notification.call} is called with could not be read: {error}. Usually: "
-                    "tracing is forbidden. Cure: sysctl kernel.yama.ptrace_scope=1"
+                    "tracing is forbidden (cure: sysctl kernel.yama.ptrace_scope=1), or this /proc "
+                    "shows another PID namespace"
                 )
             if len(self._found) == MOST:
                 problem = f"the run makes more than {MOST} calls; record a shorter one"
@@ -321,7 +322,8 @@ def _look(root: int, notification: seccomp.Notification, when: float) -> Moment 
         else:
             call, words = "exit", (str(arguments[0] & 0xFF),)
     log = _log(words[0]) if call == "write" else None
-    prompt = call == "write" and PROMPT in words[0]
+    # A prompt has no end of line; `env`, which shows PS1, does.
+    prompt = call == "write" and PROMPT in words[0] and not words[0].endswith("\n")
     return Moment(when, call, words, flags, who, tree, (), log, prompt)
 
 

@@ -283,6 +283,11 @@ def test_threads_are_no_processes():
     assert len({moment.who.pid for moment in recording.moments}) == 1
 
 
+def test_a_program_that_shows_ps1_is_no_prompt():
+    recording = in_lab("show(record('env'))")
+    assert [m.prompt for m in recording.moments] == [False] * len(recording.moments)
+
+
 def test_a_command_line_that_starts_nothing():
     assert in_lab("show(record('true'))").moments == ()
 
