@@ -1,11 +1,24 @@
-"""What the kernel says about processes, namespaces and mounts. Reads /proc; draws nothing."""
+"""What the kernel says about processes, namespaces, mounts and networks. Draws nothing.
+
+It reads /proc. What /proc tells about the reader's own namespace alone, a host name or the state
+of a network link, it asks from a thread that enters the other namespace for that one question.
+"""
 
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+from labkit import linux
+
+T = TypeVar("T")
 
 NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
+
+SIOCGIFFLAGS = 0x8913  # linux/sockios.h
+IFF_UP = 1  # linux/if.h
 
 
 @dataclass(frozen=True)
@@ -78,13 +91,29 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
     return found
 
 
+def process(pid: int) -> Process | None:
+    """Return one process, or None where there is none with this PID."""
+    try:
+        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
+        status = {key: value.strip() for key, value in pairs}
+        command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return Process(
+        pid=pid,
+        ppid=int(status["PPid"]),
+        pids=tuple(int(word) for word in status["NSpid"].split()),
+        name=status["Name"],
+        state=status["State"][0],
+        command=tuple(command),
+        resident=int(status.get("VmRSS", "0 kB").split()[0]),
+    )
+
+
 def processes() -> dict[int, Process]:
     """Return every process that this /proc shows, by PID. One that ends meanwhile is left out."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit() and (process := _process(int(name))):
-            found[process.pid] = process
-    return found
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return {pid: found for pid in pids if (found := process(pid))}
 
 
 def tree(root: int) -> Iterator[tuple[int, Process]]:
@@ -97,14 +126,16 @@ def tree(root: int) -> Iterator[tuple[int, Process]]:
         depth below root, and the process; siblings in the order of their PIDs.
     """
     everyone = processes()
+    children: dict[int, list[int]] = {}
+    for pid in sorted(everyone):
+        children.setdefault(everyone[pid].ppid, []).append(pid)
 
-    def below(pid: int, depth: int) -> Iterator[tuple[int, Process]]:
+    todo = [(0, root)] if root in everyone else []
+    while todo:
+        depth, pid = todo.pop()
         yield depth, everyone[pid]
-        for child in sorted(p.pid for p in everyone.values() if p.ppid == pid):
-            yield from below(child, depth + 1)
-
-    if root in everyone:
-        yield from below(root, 0)
+        # Taken out: a PID that was used again meanwhile could make the tree a circle.
+        todo += [(depth + 1, child) for child in reversed(children.pop(pid, []))]
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:
@@ -137,6 +168,33 @@ def mounts(pid: int | str = "self") -> list[Mount]:
     return found
 
 
+def hostname(pid: int | str = "self") -> str:
+    """Return the host name that a process sees, see uts_namespaces(7).
+
+    Args:
+        pid: process ID, or "self".
+
+    Raises:
+        OSError: no such process, or no right to enter its namespace.
+    """
+    return _inside(pid, "uts", lambda: os.uname().nodename)
+
+
+def links(pid: int | str = "self") -> dict[str, bool]:
+    """Return the network links that a process sees, see network_namespaces(7).
+
+    Args:
+        pid: process ID, or "self".
+
+    Returns:
+        name of each link, in the kernel's order, to whether it is up (IFF_UP, netdevice(7)).
+
+    Raises:
+        OSError: no such process, or no right to enter its namespace.
+    """
+    return _inside(pid, "net", _links)
+
+
 def with_environment(entry: str) -> list[int]:
     """Return the PIDs of the processes that were started with this environment entry.
 
@@ -160,22 +218,47 @@ def has_capability(bit: int) -> bool:
     return False
 
 
-def _process(pid: int) -> Process | None:
-    try:
-        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
-        status = {key: value.strip() for key, value in pairs}
-        command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return Process(
-        pid=pid,
-        ppid=int(status["PPid"]),
-        pids=tuple(int(word) for word in status["NSpid"].split()),
-        name=status["Name"],
-        state=status["State"][0],
-        command=tuple(command),
-        resident=int(status.get("VmRSS", "0 kB").split()[0]),
-    )
+def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
+    """Ask a question in a process's namespace; of those used here each thread may have its own."""
+    path = f"/proc/{pid}/ns/{kind}"
+    if os.readlink(path) == os.readlink(f"/proc/thread-self/ns/{kind}"):
+        return question()
+    answer: list[T | OSError] = []
+
+    def ask() -> None:
+        try:
+            namespace = os.open(path, os.O_RDONLY)
+            try:
+                linux.setns(namespace)
+            finally:
+                os.close(namespace)
+            answer.append(question())
+        except OSError as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, name=f"procfs: {kind} of {pid}", daemon=True)
+    thread.start()
+    thread.join()
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]
+
+
+def _links() -> dict[str, bool]:
+    import fcntl
+    import socket  # 5 ms that only this needs
+    import struct
+
+    found = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("16s24x", os.fsencode(name))
+            try:
+                reply = fcntl.ioctl(asked, SIOCGIFFLAGS, request)
+            except OSError:  # removed meanwhile
+                continue
+            found[name] = bool(struct.unpack_from("16xh", reply)[0] & IFF_UP)
+    return found
 
 
 def _environment(pid: int) -> list[bytes]:

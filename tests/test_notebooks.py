@@ -145,4 +145,4 @@ def test_the_picture_and_its_text_say_the_same(lit):
     for number, (name, _) in enumerate(STEPS, 1):
         assert (f"[{number} {name}]" in repr(picture)) == (number in lit)
         assert f"{number} {name}" in picture._repr_svg_()
-    assert picture._repr_svg_().count("#0b57d0") == len(lit)
+    assert picture._repr_svg_().count("lk-lab-solid") == len(lit)

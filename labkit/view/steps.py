@@ -1,7 +1,8 @@
 """The four steps of a run, the same picture in every notebook with the step at hand lit."""
 
 from dataclasses import dataclass
-from html import escape
+
+from labkit.view.drawing import Drawing, Picture
 
 STEPS = (
     ("command line", ("you type", "run -ti /bin/sh")),
@@ -10,9 +11,11 @@ STEPS = (
     ("init", ("mounts /proc,", "becomes the command")),
 )
 
+_WIDTH, _HEIGHT, _BOX, _GAP = 200, 122, 172, 24
 
-@dataclass(frozen=True)
-class FourSteps:
+
+@dataclass(frozen=True, repr=False)
+class FourSteps(Picture):
     """The way from a command line to a container, with some of its steps lit.
 
     Attributes:
@@ -27,47 +30,37 @@ class FourSteps:
         marked = (f"[{name}]" if n in self.lit else name for n, name in enumerate(names, 1))
         return " → ".join(marked)
 
-    def _repr_html_(self) -> str:
-        """The same drawing, which shrinks where the page is narrow."""
-        return f'<div style="max-width:800px;padding-left:8px">{self._repr_svg_()}</div>'
+    def panes(self) -> list[Drawing]:
+        """One pane for each step."""
+        return [self._step(number) for number in range(1, len(STEPS) + 1)]
 
-    def _repr_svg_(self) -> str:
-        width, height, box, gap = 800, 128, 170, 24
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'style="max-width:{width}px" role="img" aria-label="{escape(repr(self))}" '
-            'font-family="system-ui,DejaVu Sans,Arial,sans-serif">',
-            f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>',
-            # Steps 1 to 3 are the parent's, the fourth happens in the new namespaces.
-            '<rect x="594" y="6" width="198" height="116" rx="10" fill="#fff4f2" '
-            'stroke="#c62828" stroke-width="1.5" stroke-dasharray="5 4"/>',
-            '<text x="693" y="24" font-size="12" fill="#a31f1f" text-anchor="middle">'
-            "in the new namespaces</text>",
-            '<text x="14" y="24" font-size="12" fill="#455a64">in your shell\'s namespaces</text>',
-        ]
-        for number, (name, lines) in enumerate(STEPS, 1):
-            x = 12 + (number - 1) * (box + gap) + (14 if number == 4 else 0)
-            lit = number in self.lit
-            fill, text, soft = (
-                ("#0b57d0", "#fff", "#fff") if lit else ("#eef1f5", "#1f2933", "#37474f")
+    def _step(self, number: int) -> Drawing:
+        name, lines = STEPS[number - 1]
+        inside, lit = number == len(STEPS), number in self.lit
+        pane = Drawing(_WIDTH, _HEIGHT)
+        x = (_WIDTH - _BOX) / 2 if inside else 2
+        room = _BOX - 20
+        # Steps 1 to 3 are the parent's, the fourth happens in the new namespaces.
+        if inside:
+            frame = _BOX + 24
+            pane.box(x - 12, 2, frame, _HEIGHT - 4, "container", dashed=True, radius=10)
+            pane.text(
+                x + _BOX / 2,
+                21,
+                "in the new namespaces",
+                room=_BOX,
+                role="container",
+                anchor="middle",
             )
-            parts.append(f'<rect x="{x}" y="36" width="{box}" height="76" rx="8" fill="{fill}"/>')
-            parts.append(
-                f'<text x="{x + 12}" y="59" font-size="15" font-weight="600" fill="{text}">'
-                f"{number} {escape(name)}</text>"
-            )
-            for row, line in enumerate(lines):
-                parts.append(
-                    f'<text x="{x + 12}" y="{80 + 18 * row}" font-size="12" fill="{soft}">'
-                    f"{escape(line)}</text>"
-                )
-            if number < 4:
-                end = x + box + gap + (14 if number == 3 else 0) - 2
-                parts.append(
-                    f'<path d="M{x + box + 3} 74 H{end - 6}" stroke="#5f6b7a" stroke-width="2"/>'
-                    f'<path d="M{end - 8} 69 L{end} 74 L{end - 8} 79 Z" fill="#5f6b7a"/>'
-                )
-        return "".join([*parts, "</svg>"])
+        elif number == 1:
+            pane.text(x, 21, "in your shell's namespaces", room=_WIDTH - 4, faint=True)
+        pane.box(x, 32, _BOX, 76, "lab" if lit else "neutral", solid=lit)
+        pane.text(x + 10, 55, f"{number} {name}", room=room, size=14, bold=True, on_solid=lit)
+        for row, line in enumerate(lines):
+            pane.text(x + 10, 77 + 18 * row, line, room=room, on_solid=lit, faint=not lit)
+        if not inside:
+            pane.line((x + _BOX + 2, 70), (x + _BOX + _GAP, 70), arrow=True, width=2)
+        return pane
 
 
 def four_steps(*lit: int) -> FourSteps:

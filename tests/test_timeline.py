@@ -1,0 +1,317 @@
+"""TimeLine: what is drawn and said of a recording, also of an odd one."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from labkit.procfs import Process
+from labkit.record import Log, Moment, Recording
+from labkit.view import TimeLine
+from labkit.view import timeline as room
+from labkit.view.drawing import measure
+
+RUN = "python3 main.py run -ti /bin/sh"
+SHELL = (0, Process(4, 2, (4,), "sh", "", ("/bin/sh",), 0))
+PARENT = (1, Process(5, 4, (5,), "python3", "", tuple(RUN.split()), 0))
+INIT = (2, Process(6, 5, (6, 1), "exe", "", ("/proc/self/exe", "init", "/bin/sh"), 0))
+COMMAND = (2, replace(INIT[1], name="sh", command=("/bin/sh",)))
+ROLES = ("", "parent", "init", "command")
+
+
+def moment(call, *words, at=0.0, who=PARENT, tree=(SHELL, PARENT), log="", **more):
+    roles = ["", "parent", "command" if COMMAND in tree else "init", *["command"] * 200]
+    line = Log("info", log, datetime(2026, 11, 24, 12, 0, 1, 250000, tzinfo=UTC)) if log else None
+    values = {"flags": 0, "prompt": False} | more
+    return Moment(
+        time=at,
+        call=call,
+        words=words,
+        who=who[1],
+        tree=tuple(tree),
+        roles=tuple(roles[: len(tree)]),
+        log=line,
+        **values,
+    )
+
+
+START = moment("execve", *RUN.split())
+CLONE = moment("clone", "UTS", "PID", at=0.01)
+COME_ON = moment("write", "{…}", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT), log="init come on")
+EXEC = moment("execve", "/bin/sh", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT))
+PROMPT = moment("write", "$ ", at=0.03, who=COMMAND, tree=(SHELL, PARENT, COMMAND), prompt=True)
+SHORT = (START, CLONE, COME_ON, EXEC, PROMPT)
+MARKUP = "</text><script>alert(1)</script>&\x1b[31m\u202e"
+
+
+def of(*moments: Moment) -> TimeLine:
+    return TimeLine(Recording(RUN, moments, ""))
+
+
+def print_(text: str, **more) -> Moment:
+    return moment("write", text, who=COMMAND, tree=(SHELL, PARENT, COMMAND), **more)
+
+
+def with_children(count: int) -> Moment:
+    """A moment of which the container has that many processes more."""
+    one = Process(0, 6, (0, 0), "sleep", "", ("sleep", "1"), 0)
+    more = [(3, replace(one, pid=n, pids=(n, n - 5))) for n in range(7, 7 + count)]
+    return moment("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND, *more))
+
+
+ODD = {
+    "none at all": of(),
+    "one": of(START),
+    "a hundred": of(*SHORT, *[print_(f"line {n}\n", at=0.1 + n) for n in range(95)]),
+    "a thousand": of(*SHORT, *[print_("x", at=0.1) for _ in range(995)]),
+    "all at the same time": of(*[replace(m, time=0.0) for m in SHORT]),
+    "a long log line": of(START, replace(CLONE, log=Log("info", "word " * 500, datetime.now(UTC)))),
+    "markup": of(
+        START,
+        CLONE,
+        replace(COME_ON, log=replace(COME_ON.log, message=MARKUP)),
+        EXEC,
+        print_(MARKUP),
+        moment("execve", MARKUP),
+        moment("mount", MARKUP, MARKUP, MARKUP),
+    ),
+    "markup in names": of(
+        replace(
+            START,
+            who=replace(PARENT[1], name=MARKUP),
+            tree=(SHELL, (1, replace(PARENT[1], name=MARKUP))),
+        )
+    ),
+    "wide letters": of(START, print_("漢字 🙂 " * 40)),
+    "many processes": of(*SHORT, with_children(150)),
+    "no container": of(START, moment("write", "usage", at=0.1), moment("exit", "1", at=0.1)),
+    "only the container": of(COME_ON, EXEC, PROMPT),
+}
+TAGS = {"svg", "style", "rect", "text", "path", "g", "title", "div", "ol", "li"}
+odd = pytest.mark.parametrize("line", ODD.values(), ids=ODD)
+
+
+@odd
+def test_the_text_form_has_a_line_for_each_moment_and_fits_a_page(line):
+    text = repr(line)
+    numbers = re.findall(r"^ *(\d+)  ", text, re.MULTILINE)
+    assert numbers == [str(n + 1) for n in range(len(line.recording.moments))]
+    assert all(room.columns(row) <= 100 for row in text.split("\n"))
+    assert text.replace("\n", "").isprintable()
+
+
+@odd
+def test_the_drawing_is_well_formed_and_nothing_in_it_is_markup(line):
+    for text in (line._repr_svg_(), f"<div>{line._repr_html_()}</div>"):
+        tags = {element.tag.split("}")[-1] for element in ElementTree.fromstring(text).iter()}
+        assert tags <= TAGS
+
+
+@odd
+def test_no_mark_overlaps_another_and_no_text_leaves_its_pane(line):
+    for pane in line.panes():
+        root = ElementTree.fromstring(f"<svg>{pane.content()}</svg>")
+        marks = [
+            (float(rect.get("x")), float(rect.get("y")), float(rect.get("width")))
+            for rect in root.findall("g[@data-moment]/rect")
+        ]
+        for (x, y, width), (other_x, other_y, other_width) in combinations(marks, 2):
+            assert y != other_y or x + width < other_x or other_x + other_width < x
+        for text in root.iter("text"):
+            size = float(text.get("font-size") or 12)
+            width = measure(text.text or "", size, bold=text.get("font-weight") is not None)
+            share = {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor") or "start"]
+            left = float(text.get("x")) - share * width
+            assert left >= -1
+            assert left + width <= pane.width + 1
+
+
+def test_every_moment_is_marked_once():
+    for line in ODD.values():
+        marks = re.findall('data-moment="([0-9]+)"', line._repr_svg_())
+        assert marks == [str(n + 1) for n in range(len(line.recording.moments))]
+
+
+def test_steady_forms_hold_no_times_and_no_pid_of_the_lab():
+    other = [
+        replace(
+            m,
+            time=m.time * 3,
+            tree=tuple((d, replace(p, pid=p.pid + 900, ppid=p.ppid + 900)) for d, p in m.tree),
+            who=replace(m.who, pid=m.who.pid + 900),
+        )
+        for m in SHORT
+    ]
+    for form in (repr, TimeLine._repr_svg_, TimeLine._repr_html_):
+        assert form(of(*SHORT)) == form(of(*other))
+
+
+def test_steps():
+    assert room._steps(SHORT) == [1, 3, 4, 4, 4]
+    assert room._steps([START, moment("write", "usage")]) == [1, 2]
+    assert "2 parse: no system call" in repr(of(*SHORT))
+    assert "2 parse" not in repr(of(START))
+
+
+def lives(*moments: Moment):
+    return [(life.name, life.start, life.end, life.origin) for life in room._lives(moments)]
+
+
+def test_in_version_2_init_ends_where_the_command_begins():
+    endless = float("inf")
+    assert lives(*SHORT) == [
+        ("parent, in the lab", 0.5, endless, ""),
+        ("init, PID 1", 2.5, 4.5, "parent"),
+        ("command, PID 1", 4.5, endless, "init"),
+    ]
+
+
+def test_in_version_1_init_goes_on():
+    child = (3, Process(7, 6, (7, 2), "sh", "", ("/bin/sh",), 0))
+    tree = (SHELL, PARENT, INIT, child)
+    fork = moment("clone", who=INIT, tree=(SHELL, PARENT, INIT))
+    prompt = moment("write", "$ ", who=child, tree=tree, prompt=True)
+    found = lives(START, CLONE, COME_ON, fork, replace(prompt, roles=ROLES))
+    assert found[1:] == [
+        ("init, PID 1", 2.5, float("inf"), "parent"),
+        ("command, PID 2", 4.5, float("inf"), "init"),
+    ]
+
+
+def test_a_process_that_ends_takes_its_lane_with_it():
+    bye = moment("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND))
+    end = moment("exit", "255")
+    assert [life[2] for life in lives(*SHORT, bye, end)] == [7.5, 4.5, 6.5]
+
+
+def test_an_exec_that_fails_makes_no_command():
+    line = of(*SHORT[:3], replace(EXEC, failed=True))
+    assert "exec /bin/sh: fails" in repr(line)
+    assert list(line.frames())[-1]["sentence"] == "PID 1, init, calls exec, which fails: /bin/sh"
+
+
+def test_a_tree_with_siblings_in_one_line():
+    assert room._chain(with_children(2).tree) == "sh ─ python3 ─ sh(1) ─ [sleep(2), sleep(3)]"
+
+
+def test_a_zombie_is_told():
+    zombie = (2, replace(COMMAND[1], state="Z", command=()))
+    assert room._chain((SHELL, PARENT, zombie)) == "sh ─ python3 ─ sh(1, ended)"
+
+
+def test_frames_hold_all_that_the_view_shows():
+    frame = list(of(*SHORT).frames())[2]
+    assert frame["ms"] == 20.0
+    assert frame["log"] == "2026-11-24T12:00:01.250+00:00  info: init come on"
+    assert [row["inside"] for row in frame["tree"]] == [0, 0, 1]
+    assert [row["calls"] for row in frame["tree"]] == [False, False, True]
+    json.dumps(frame)
+
+
+def test_a_notebook_gets_the_view_beside_the_steady_forms():
+    from IPython.core.formatters import DisplayFormatter
+
+    line = of(*SHORT)
+    data, _ = DisplayFormatter().format(line)
+    assert data["text/plain"] == repr(line)
+    assert data["text/html"] == line._repr_html_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"]
+
+
+PAGE = """<!doctype html><meta charset=utf-8><style>{css}</style><div id=here></div>
+<script type=module>
+{code}
+const data = JSON.parse(document.getElementById("data").textContent);
+render({{ model: {{ get: (name) => data[name] }}, el: document.getElementById("here") }});
+</script><script type=application/json id=data>{data}</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "the browser tests need Chromium (Debian: apt install chromium)"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser):
+    """Show a time line on a page that has no kernel; what it throws fails the test."""
+    errors: list[str] = []
+    page = browser.new_page(viewport={"width": 600, "height": 900})
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def show(line: TimeLine):
+        data = {"picture": super(TimeLine, line)._repr_html_(), "frames": list(line.frames())}
+        path = Path(room.__file__)
+        page.set_content(
+            PAGE.format(
+                css=path.with_suffix(".css").read_text(),
+                code=path.with_suffix(".js").read_text().replace("export default", "void"),
+                data=json.dumps(data).replace("<", "\\u003c"),
+            )
+        )
+        return page
+
+    yield show
+    page.close()
+    assert errors == []
+
+
+def test_the_slider_moves_by_keyboard_and_says_where_it_is(show):
+    page = show(of(*SHORT))
+    slider = page.get_by_role("slider", name="Moment of the run")
+    slider.focus()
+    assert slider.get_attribute("aria-valuetext").startswith(
+        "1 of 5: A copy of the shell calls exec"
+    )
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert (
+        slider.get_attribute("aria-valuetext")
+        == "3 of 5: PID 1, init, writes to the log: init come on"
+    )
+    assert page.locator(".lk-now[data-moment]").get_attribute("data-moment") == "3"
+    assert "after 20.0 ms · step 4 init" in page.locator(".lk-place").inner_text()
+    assert "12:00:01.250+00:00 info: init come on" in page.locator(".lk-log").inner_text()
+    assert page.locator(".lk-calls").inner_text().split("\t") == [
+        "└ exe",
+        "6",
+        "1",
+        "/proc/self/exe init /bin/sh",
+    ]
+
+
+def test_play_goes_to_the_end_and_stops(show):
+    page = show(of(START, CLONE))
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Pause").wait_for()
+    page.get_by_role("button", name="Play").wait_for()
+    assert page.get_by_role("slider").input_value() == "1"
+
+
+def test_a_click_on_a_mark_goes_there(show):
+    page = show(of(*SHORT))
+    page.locator("[data-moment='4']").click()
+    assert page.get_by_role("slider").input_value() == "3"
+
+
+@odd
+def test_the_view_of_odd_recordings(show, line):
+    page = show(line)
+    assert page.locator("#here script").count() == 0
+    if line.recording.moments:
+        page.get_by_role("slider").focus()
+        page.keyboard.press("End")
+        count = len(line.recording.moments)
+        assert page.get_by_role("slider").get_attribute("aria-valuetext").startswith(f"{count} of")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 600
