@@ -52,7 +52,7 @@ def test_the_log_of_versions_1_and_2_is_the_articles():
         "command /bin/true, args []",
     ]
     assert all(list(line) == ["level", "msg", "time"] for line in lines)
-    pattern = r"%Y-%m-%dT%H:%M:%S%z"
+    pattern = r"%Y-%m-%dT%H:%M:%S.%f%z"
     assert all(time.strptime(line["time"], pattern) for line in lines)
 
 
