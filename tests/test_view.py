@@ -3,7 +3,6 @@
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -744,14 +743,13 @@ def test_what_is_saved_of_a_live_picture_is_the_steady_form():
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from tests import browser
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "no Chromium here. Cure: sudo apt install chromium"
-    with sync_playwright() as playwright:
-        options = {"executable_path": chromium, "args": ["--no-sandbox", "--disable-gpu"]}
-        with playwright.chromium.launch(**options) as started:
-            yield started
+    if browser.chromium() is None:
+        wanted = "these tests need Chromium. Debian: sudo apt install chromium; Ubuntu: a Chrome"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(wanted)
+    with browser.browser() as chromium:
+        yield chromium
 
 
 EVERYTHING = (

@@ -3,6 +3,7 @@
 from labkit.view.mounts import MountsPicture, mounts_picture
 from labkit.view.namespaces import NamespacePicture, Namespaces, namespace_picture
 from labkit.view.steps import STEPS, FourSteps, four_steps
+from labkit.view.terminal import Terminal
 
 __all__ = [
     "STEPS",
@@ -10,6 +11,7 @@ __all__ = [
     "MountsPicture",
     "NamespacePicture",
     "Namespaces",
+    "Terminal",
     "four_steps",
     "mounts_picture",
     "namespace_picture",

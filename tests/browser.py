@@ -1,0 +1,204 @@
+"""A JupyterLab of `labkit lab` and a Chromium in front of it, for tests, figures and pictures.
+
+The course lies in a copy, since a page saves what it runs.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+COUNTER = itertools.count()
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# No sandbox of Chromium's own (it refuses root); nothing that calls home.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-prefers-reduced-motion",
+]
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium on this machine."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def lab(folder: Path) -> Iterator[str]:
+    """Start `labkit lab` on a copy of the course in a folder; yield its address with the token."""
+    course = folder / "course"
+    ignore = shutil.ignore_patterns("work", ".ipynb_checkpoints", "__pycache__")
+    for part in ("labkit", "notebooks"):
+        shutil.copytree(ROOT / part, course / part, ignore=ignore)
+    (folder / "home").mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | {
+        "HOME": str(folder / "home"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "r"),
+        "LABKIT_WORK": str(folder / "work"),
+        "PYTHONPATH": str(course),
+    }
+    port = free_port()
+    command = [sys.executable, "-m", "labkit", "lab", "--port", str(port), "--no-browser"]
+    log = folder / "lab.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command,
+            cwd=course,  # `python -m` looks here first
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        ) as server,
+    ):
+        try:
+            address = next((line for line in server.stdout if "Open" in line), None)
+            assert address, log.read_text()
+            address = address.split()[1]
+            _wait_for(address, server)
+            yield address
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def _wait_for(address: str, server: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=10).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            assert server.poll() is None, "labkit lab has ended"
+            assert time.monotonic() < end, f"{address} does not answer"
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Start the machine's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+
+
+class Notebook:
+    """A notebook in a page of JupyterLab, and what a person does with it."""
+
+    def __init__(self, browser: Browser, address: str, name: str, *, width: int = 1280) -> None:
+        base, _, token = address.partition("/lab/tree/")
+        # A workspace of its own: the default one brings back what other pages had open.
+        workspace = f"{name.removesuffix('.ipynb')}-{next(COUNTER)}"
+        query = token.partition("?")[2]
+        self.url = f"{base}/lab/workspaces/{workspace}/tree/{name}?{query}"
+        self.page: Page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(60_000)
+        self.open()
+
+    def open(self) -> None:
+        """Load the page, or load it again."""
+        self.page.goto(self.url)
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(state="attached")
+        self.idle()
+
+    def idle(self) -> None:
+        """Wait until the kernel is there and has nothing to do."""
+        self.page.get_by_text("Container lab | Idle").wait_for()
+        self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+
+    def command(self, menu: str, command: str) -> None:
+        """Choose an entry of the main menu, by the name of its command."""
+        self.page.locator(".lm-MenuBar-item").get_by_text(menu, exact=True).click()
+        self.page.locator(f'.lm-Menu-item[data-command="{command}"]').click()
+
+    def run_all(self) -> None:
+        """Run all cells, and wait until that is done."""
+        self.command("Run", "runmenu:run-all")
+        self.idle()
+
+    def run(self, number: int) -> None:
+        """Run one code cell with Shift+Enter.
+
+        Args:
+            number: counted from 0, among the code cells.
+        """
+        self.code(number).locator(".jp-InputArea-editor .cm-content").click()
+        self.page.keyboard.press("Shift+Enter")
+
+    def code(self, number: int) -> Locator:
+        """Return a code cell, counted from 0."""
+        return self.page.locator(".jp-CodeCell").nth(number)
+
+    def theme(self, name: str) -> None:
+        """Switch the theme: "JupyterLab Light", "JupyterLab Dark"."""
+        self.page.locator(".lm-MenuBar-item").get_by_text("Settings", exact=True).click()
+        self.page.locator(".lm-Menu").get_by_text("Theme", exact=True).click()
+        self.page.locator(".lm-Menu").get_by_text(name, exact=True).click()
+        self.page.locator(f'body[data-jp-theme-name="{name}"]').wait_for(state="attached")
+
+
+class Terminal:
+    """A terminal in a page, and a person in front of it."""
+
+    def __init__(self, page: Page, number: int = 0) -> None:
+        self.page = page
+        self.frame = page.locator(".labkit-terminal-frame").nth(number)
+        self.frame.and_(page.locator("[data-ready=true]")).wait_for()
+
+    def click(self) -> None:
+        self.frame.locator(".labkit-terminal-screen").click()
+
+    def type(self, text: str) -> None:
+        """Type a line and Enter."""
+        self.click()
+        self.page.keyboard.type(text)
+        self.page.keyboard.press("Enter")
+
+    def press(self, *keys: str) -> None:
+        self.click()
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def lines(self) -> list[str]:
+        """What stands on the screen, without empty lines at its end."""
+        text = self.frame.locator(".xterm-rows > div").all_inner_texts()
+        return "\n".join(line.replace("\xa0", " ").rstrip() for line in text).rstrip().split("\n")
+
+    def wait_for(self, condition: Callable[[list[str]], bool], seconds: float = 30) -> list[str]:
+        """Wait until the screen shows something; fail with what it showed instead."""
+        end = time.monotonic() + seconds
+        while not condition(lines := self.lines()):
+            assert time.monotonic() < end, "the screen shows:\n" + "\n".join(lines)
+            self.page.wait_for_timeout(20)
+        return lines
+
+    def answer(self, command: str) -> list[str]:
+        """Type a command; return the lines that it printed."""
+        prompt = f"$ {command}"
+        before = self.lines().count(prompt)
+        self.type(command)
+        lines = self.wait_for(lambda now: now.count(prompt) > before and now[-1] == "$")
+        start = len(lines) - lines[::-1].index(prompt)
+        return lines[start:-1]

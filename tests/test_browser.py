@@ -1,0 +1,322 @@
+"""The page, as a person meets it: JupyterLab of `labkit lab` in headless Chromium.
+
+Screenshots go to `build/screenshots`; look at them after a change to what a page shows.
+"""
+
+import os
+
+import nbformat
+import pytest
+
+from labkit import procfs
+from labkit.save import METADATA
+from tests import browser
+from tests.browser import ROOT, Notebook, Terminal
+from tests.test_sandbox import until
+
+SHOTS = ROOT / "build" / "screenshots"
+BASH = """from labkit.shell import Shell
+from labkit.view import Terminal
+shell = Shell(["bash", "--norc"])
+Terminal(shell)"""
+
+if browser.chromium() is None:
+    WANTED = "these tests need Chromium. Debian: sudo apt install chromium; Ubuntu: a Chrome"
+    if os.environ.get("CI"):
+        pytest.fail(WANTED, pytrace=False)
+    pytest.skip(WANTED, allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with browser.lab(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def opened(folder, address, chromium):
+    """Opens a notebook with the given cells, in a page of its own, and runs it."""
+    pages = []
+
+    def open_notebook(*cells, run=True, **options):
+        book = nbformat.v4.new_notebook(metadata=METADATA)
+        book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        name = f"page-{len(pages)}.ipynb"
+        nbformat.write(book, folder / "course" / "notebooks" / name)
+        notebook = Notebook(chromium, address, name, **options)
+        pages.append(notebook.page)
+        if run:
+            notebook.run_all()
+        return notebook
+
+    yield open_notebook
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def shared(opened):
+    """One terminal with bash, for what leaves it as it was."""
+    notebook = opened(BASH)
+    return Terminal(notebook.page)
+
+
+def shot(page, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+@pytest.fixture
+def terminal(shared):
+    yield shared
+    shared.type("clear")
+    shared.wait_for(lambda lines: lines == ["$"])
+
+
+def test_what_is_typed_is_run(terminal):
+    assert terminal.answer("echo $((6 * 7))") == ["42"]
+
+
+def test_colours(terminal):
+    terminal.answer("printf '\\033[31mred\\033[0m plain\\n'")
+    red = terminal.frame.locator(".xterm-rows span", has_text="red").last
+    plain = terminal.frame.locator(".xterm-rows span", has_text="plain").last
+    colour = "e => getComputedStyle(e).color"
+    assert red.evaluate(colour) != plain.evaluate(colour)
+
+
+def test_arrow_keys_and_tab(terminal):
+    terminal.answer("echo first")
+    terminal.press("ArrowUp", "ArrowLeft", "ArrowLeft", "X", "Enter")
+    terminal.wait_for(lambda lines: lines[-2:] == ["firXst", "$"])
+    terminal.click()
+    terminal.page.keyboard.type("echo /proc/self/mountin")
+    terminal.press("Tab", "Enter")
+    terminal.wait_for(lambda lines: lines[-2:] == ["/proc/self/mountinfo", "$"])
+
+
+def test_ctrl_c_ends_a_command(terminal):
+    terminal.type("sleep 1000")
+    terminal.wait_for(lambda lines: lines[-1] == "$ sleep 1000")
+    terminal.press("Control+c")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+
+
+def test_ctrl_z_stops_it_and_fg_goes_on(terminal):
+    terminal.type("cat")
+    terminal.press("Control+z")
+    terminal.wait_for(lambda lines: "Stopped" in "".join(lines[-2:-1]))
+    terminal.type("fg")
+    terminal.type("again")
+    terminal.wait_for(lambda lines: lines[-2:] == ["again", "again"])
+    terminal.press("Control+d")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+
+
+def test_paste(terminal):
+    terminal.click()
+    terminal.page.evaluate(
+        """() => { const clipboardData = new DataTransfer();
+        clipboardData.setData("text/plain", "echo pasted");
+        document.activeElement.dispatchEvent(
+            new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true })); }"""
+    )
+    terminal.press("Enter")
+    terminal.wait_for(lambda lines: lines[-2:] == ["pasted", "$"])
+
+
+def test_characters_of_every_width(terminal):
+    terminal.click()
+    terminal.page.keyboard.insert_text("echo ü€漢字🙂")
+    terminal.press("Enter")
+    terminal.wait_for(lambda lines: lines[-2:] == ["ü€漢字🙂", "$"])
+
+
+def test_a_program_that_draws_the_screen(terminal, tmp_path):
+    terminal.type(f"vi {tmp_path}/note")
+    terminal.wait_for(lambda lines: lines[1:3] == ["~", "~"])
+    shot(terminal.page, "vi")
+    terminal.page.keyboard.type("ihello")
+    terminal.press("Escape")
+    terminal.page.keyboard.type(":wq\n")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+    assert (tmp_path / "note").read_text() == "hello\n"
+
+
+def test_top_runs_and_q_leaves_it(terminal):
+    terminal.type("top")
+    terminal.wait_for(lambda lines: any("PID" in line and "COMMAND" in line for line in lines))
+    terminal.press("q")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+
+
+def test_the_size_of_the_element_is_the_size_of_the_terminal(terminal):
+    screen = terminal.frame.locator(".labkit-terminal-screen")
+    rows, columns = map(int, terminal.answer("stty size")[0].split())
+    screen.evaluate("e => { e.style.height = '200px'; e.style.width = '500px'; }")
+    terminal.page.wait_for_function("!document.querySelector('.xterm-rows > div:nth-child(14)')")
+    fewer, narrower = map(int, terminal.answer("stty size")[0].split())
+    assert fewer < rows
+    assert narrower < columns
+    assert terminal.frame.locator(".xterm-rows > div").count() == fewer
+    screen.evaluate("e => { e.style.height = e.style.width = ''; }")
+    terminal.page.wait_for_function("document.querySelector('.xterm-rows > div:nth-child(14)')")
+    assert terminal.answer("stty size") == [f"{rows} {columns}"]
+
+
+def test_escape_then_tab_leaves_it_and_the_reader_is_told_so(terminal):
+    terminal.click()
+    focused = "document.activeElement.closest('.labkit-terminal-screen') !== null"
+    label = terminal.page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert "press Escape, then Tab" in label
+    terminal.page.keyboard.press("Tab")
+    assert terminal.page.evaluate(focused)
+    terminal.page.keyboard.press("Escape")
+    terminal.page.keyboard.press("Tab")
+    assert not terminal.page.evaluate(focused)
+
+
+def test_it_answers_while_another_cell_runs(opened):
+    notebook = opened(
+        BASH, "shell.run('echo from the cell')", "import time; time.sleep(1000)", run=False
+    )
+    notebook.run(0)
+    terminal = Terminal(notebook.page)
+    notebook.run(1)
+    notebook.run(2)
+    notebook.page.get_by_text("Container lab | Busy").wait_for()
+    assert terminal.answer("echo by hand") == ["by hand"]
+    assert "$ echo from the cell" in terminal.lines()
+    shot(notebook.page, "while-a-cell-runs")
+    notebook.command("Kernel", "kernelmenu:interrupt")
+    notebook.idle()
+    assert terminal.answer("echo alive") == ["alive"]
+
+
+def test_a_page_that_is_loaded_again_shows_it_again(opened):
+    notebook = opened(BASH)
+    terminal = Terminal(notebook.page)
+    terminal.answer("echo before")
+    notebook.command("File", "docmanager:save")
+    notebook.page.wait_for_timeout(500)
+    notebook.open()
+    terminal = Terminal(notebook.page)
+    terminal.wait_for(lambda lines: "before" in lines and lines[-1] == "$")
+    assert terminal.answer("echo after") == ["after"]
+
+
+def test_two_views_show_the_same(opened):
+    notebook = opened(BASH + "\nfirst = Terminal(shell)\nfirst", "first")
+    one, two = Terminal(notebook.page, 0), Terminal(notebook.page, 1)
+    one.answer("echo same")
+    two.wait_for(lambda lines: "same" in lines and lines[-1] == "$")
+    two.type("tput u7; read -rs -t 1 -d R answer; echo \"${answer#*[}\" | tr -d '0-9'")
+    two.wait_for(lambda lines: lines[-2:] == [";", "$"])  # one answer, not two
+
+
+def test_a_flood_is_stopped_within_a_second(opened):
+    notebook = opened(BASH)
+    terminal = Terminal(notebook.page)
+    terminal.type("yes")
+    notebook.page.wait_for_timeout(3000)
+    terminal.press("Control+c")
+    terminal.wait_for(lambda lines: lines[-1].endswith("$"), seconds=2)
+    assert terminal.answer("echo alive") == ["alive"]
+
+
+def test_the_end_of_the_shell_is_told_with_its_status(opened):
+    notebook = opened(BASH)
+    terminal = Terminal(notebook.page)
+    terminal.type("exit 7")
+    terminal.frame.get_by_text("The shell has ended with status 7.").wait_for()
+    shot(notebook.page, "ended")
+
+
+def test_the_shell_ends_with_the_kernel(opened):
+    notebook = opened(BASH)
+    terminal = Terminal(notebook.page)
+    mark = f"LABKIT_TEST={os.getpid()}-{id(terminal)}"
+    terminal.answer(f"env {mark} sleep 1000 &")
+    until(lambda: procfs.with_environment(mark))
+    notebook.command("Kernel", "kernelmenu:shutdown")
+    until(lambda: not procfs.with_environment(mark))
+
+
+def test_without_xterm_there_is_a_line_to_type_into(opened):
+    broken = "from labkit.view import terminal\nterminal.MARKS = ('no such thing',)\n"
+    notebook = opened(broken + BASH)
+    frame = notebook.page.locator(".labkit-terminal-frame[data-ready=true]")
+    frame.wait_for()
+    frame.get_by_label("Type a line").fill("echo $((6 * 7))")
+    notebook.page.keyboard.press("Enter")
+    frame.locator("pre").get_by_text("42").wait_for()
+    frame.get_by_text("no JupyterLab with xterm.js is installed").wait_for()
+    shot(notebook.page, "without-xterm")
+
+
+def test_it_follows_the_theme(opened):
+    notebook = opened(BASH, width=900)
+    terminal = Terminal(notebook.page)
+    terminal.answer("ls --color=always /")
+    background = "e => getComputedStyle(e).backgroundColor"
+    screen = terminal.frame.locator(".xterm-viewport")
+    light = screen.evaluate(background)
+    shot(notebook.page, "light")
+    notebook.theme("JupyterLab Dark")
+    dark = screen.evaluate(background)
+    shot(notebook.page, "dark")
+    notebook.theme("JupyterLab Light")
+    assert light != dark
+
+
+def test_the_picture_follows_what_is_typed_beside_it(opened):
+    notebook = opened(
+        BASH + "\nfrom labkit.view import Namespaces\nTerminal(shell)",
+        "Namespaces(shell)",
+        "import time; time.sleep(1000)",
+        run=False,
+    )
+    page = notebook.page
+
+    def says(words):
+        page.locator(f'.lk-picture[role=img][aria-label*="{words}"]').wait_for()
+
+    notebook.run(0)
+    terminal = Terminal(page)
+    notebook.run(1)
+    says("No container")
+    terminal.type("unshare --mount --uts --ipc --net --pid --fork --mount-proc sh")
+    says("PID 1 inside")
+    terminal.type("hostname box")
+    says("box inside")
+    notebook.run(2)
+    page.get_by_text("Container lab | Busy").wait_for()
+    terminal.type("sleep 1000 &")
+    says("sleep PID")
+    # A page that goes and comes back gets the picture again, though the cell runs.
+    page.evaluate("document.querySelector('.lk-picture').remove()")
+    page.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    says("sleep PID")
+    shot(page, "namespaces-light")
+    notebook.command("Kernel", "kernelmenu:interrupt")
+    notebook.idle()
+    notebook.theme("JupyterLab Dark")
+    shot(page, "namespaces-dark")
+    notebook.theme("JupyterLab Light")
+    terminal.type("exit")
+    says("No container")
+    terminal.type("exit")
+    says("The process has ended")
+    shot(page, "namespaces-ended")
