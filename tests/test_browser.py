@@ -278,3 +278,45 @@ def test_it_follows_the_theme(opened):
     shot(notebook.page, "dark")
     notebook.theme("JupyterLab Light")
     assert light != dark
+
+
+def test_the_picture_follows_what_is_typed_beside_it(opened):
+    notebook = opened(
+        BASH + "\nfrom labkit.view import Namespaces\nTerminal(shell)",
+        "Namespaces(shell)",
+        "import time; time.sleep(1000)",
+        run=False,
+    )
+    page = notebook.page
+
+    def says(words):
+        page.locator(f'.lk-picture[role=img][aria-label*="{words}"]').wait_for()
+
+    notebook.run(0)
+    terminal = Terminal(page)
+    notebook.run(1)
+    says("No container")
+    terminal.type("unshare --mount --uts --ipc --net --pid --fork --mount-proc sh")
+    says("PID 1 inside")
+    terminal.type("hostname box")
+    says("box inside")
+    notebook.run(2)
+    page.get_by_text("Container lab | Busy").wait_for()
+    terminal.type("sleep 1000 &")
+    says("sleep PID")
+    # A page that goes and comes back gets the picture again, though the cell runs.
+    page.evaluate("document.querySelector('.lk-picture').remove()")
+    page.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    says("sleep PID")
+    shot(page, "namespaces-light")
+    notebook.command("Kernel", "kernelmenu:interrupt")
+    notebook.idle()
+    notebook.theme("JupyterLab Dark")
+    shot(page, "namespaces-dark")
+    notebook.theme("JupyterLab Light")
+    terminal.type("exit")
+    says("No container")
+    terminal.type("exit")
+    says("The process has ended")
+    shot(page, "namespaces-ended")

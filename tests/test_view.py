@@ -3,7 +3,6 @@
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -333,7 +332,7 @@ def test_what_differs_from_run_to_run_is_not_saved():
 # ---- namespaces, as the kernel has them
 
 
-def in_container(flags, look, script="hostname box; echo ready; read line"):
+def in_container(flags, script="hostname box; echo ready; read line"):
     """Start a shell in new namespaces below another process, and look at that one."""
 
     def body():
@@ -351,7 +350,7 @@ def in_container(flags, look, script="hostname box; echo ready; read line"):
             os.waitpid(pid, 0)
             os._exit(0)
         os.read(ready, 100)
-        look(middle)
+        print(repr(namespace_picture(middle)))
         os.kill(middle, signal.SIGKILL)
 
     return in_sandbox(body)
@@ -361,7 +360,7 @@ def test_a_container_as_the_kernel_has_it():
     flags = 0
     for name in ("NS", "UTS", "IPC", "PID", "NET"):
         flags |= getattr(linux, f"CLONE_NEW{name}")
-    text = in_container(flags, lambda pid: print(repr(namespace_picture(pid))))
+    text = in_container(flags)
     assert text.split("\n") == [
         "own       mnt uts ipc pid net",
         "shared    user cgroup time",
@@ -374,10 +373,18 @@ def test_a_container_as_the_kernel_has_it():
 
 
 def test_a_child_with_a_new_uts_namespace_alone_is_a_container_too():
-    text = in_container(linux.CLONE_NEWUTS, lambda pid: print(repr(namespace_picture(pid))))
+    text = in_container(linux.CLONE_NEWUTS)
     assert "own       uts\n" in text
     assert "links     those of the lab" in text
     assert text.endswith("└ sh     inside")
+
+
+def test_who_makes_a_namespace_inside_stays_inside():
+    script = "hostname box; unshare --uts sh -c 'echo ready; read line'; true"
+    assert in_container(linux.CLONE_NEWUTS, script).split("\n")[-2:] == [
+        "  └ sh     inside",
+        "    └ sh   inside",
+    ]
 
 
 def test_unshare_that_forks_is_outside_of_the_namespaces_that_it_makes():
@@ -499,6 +506,8 @@ def test_peers_are_joined_and_slaves_follow_an_arrow(name, lines, arrows):
     paths = [path.get("class") for path in root.iter(f"{SVG}path")]
     assert paths.count("lk-lab-tip") == arrows
     assert paths.count("lk-lab-edge") == lines + arrows
+    boxes = [box for box in root.iter(f"{SVG}rect") if box.get("class").startswith("lk-lab-area")]
+    assert sum(box.get("stroke-dasharray") is not None for box in boxes) == arrows
 
 
 def test_the_accident_of_notebook_05():
@@ -734,14 +743,13 @@ def test_what_is_saved_of_a_live_picture_is_the_steady_form():
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from tests import browser
 
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "no Chromium here. Cure: sudo apt install chromium"
-    with sync_playwright() as playwright:
-        options = {"executable_path": chromium, "args": ["--no-sandbox", "--disable-gpu"]}
-        with playwright.chromium.launch(**options) as started:
-            yield started
+    if browser.chromium() is None:
+        wanted = "these tests need Chromium. Debian: sudo apt install chromium; Ubuntu: a Chrome"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(wanted)
+    with browser.browser() as chromium:
+        yield chromium
 
 
 EVERYTHING = (

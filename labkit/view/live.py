@@ -1,5 +1,6 @@
 """A picture that is drawn again when something may have changed: one widget for all of them."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -42,6 +43,9 @@ class Live(anywidget.AnyWidget):
         self._looking: threading.Thread | None = None
         self._sign = threading.Event()
         self._shown: Picture | None = None
+        # ipykernel sends a page's next message to the thread that the widget spoke from last, and
+        # the main one may be busy with a cell. So all is sent as if it answered the page.
+        self._page = contextvars.copy_context()
         self.on_msg(self._hear)
 
     def look(self) -> Picture:
@@ -66,6 +70,7 @@ class Live(anywidget.AnyWidget):
     def _hear(self, _: object, message: dict[str, str], __: object) -> None:
         view, shown = message["view"], message["state"] == "shown"
         with self._guard:
+            self._page = contextvars.copy_context()
             new = view not in self._watching
             if shown:
                 self._watching[view] = time.monotonic() + LEASE
@@ -73,7 +78,6 @@ class Live(anywidget.AnyWidget):
                 self._watching.pop(view, None)
                 self._sign.set()
         if shown and new:
-            # An answer from here makes later messages come while a cell runs.
             self._show(again=True)
         with self._guard:
             if self._watching and not self._has_ended() and not self._looking:
@@ -110,7 +114,7 @@ class Live(anywidget.AnyWidget):
             picture = self.look()
             if again or picture != self._shown:
                 self._shown = picture
-                self.send({"html": picture.live()._repr_html_()})
+                self._page.run(self.send, {"html": picture.live()._repr_html_()})
 
     def _has_ended(self) -> bool:
         return self._shown is not None and self._shown.ended

@@ -300,7 +300,7 @@ def _look(pid: int, patience: float = 0) -> NamespacePicture:
     return NamespacePicture(lab, container, tuple(rows), ended=not rows or rows[0].zombie)
 
 
-class Terminal(Protocol):
+class HasTerminal(Protocol):
     """A process on a terminal that says when it prints, as a Shell does."""
 
     @property
@@ -314,7 +314,7 @@ class Terminal(Protocol):
 class Namespaces(Live):
     """The same picture, live: it follows what happens in a shell, or below any process."""
 
-    def __init__(self, process: Terminal | int) -> None:
+    def __init__(self, process: HasTerminal | int) -> None:
         """Begin to look when a page shows it.
 
         Args:
