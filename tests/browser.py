@@ -16,8 +16,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+if TYPE_CHECKING:  # it is installed for these tests alone
+    from playwright.sync_api import Browser, Locator, Page
 
 COUNTER = itertools.count()
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,8 +100,10 @@ def _wait_for(address: str, server: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Browser]:
+def launched() -> Iterator["Browser"]:
     """Start the machine's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
 
@@ -107,7 +111,7 @@ def browser() -> Iterator[Browser]:
 class Notebook:
     """A notebook in a page of JupyterLab, and what a person does with it."""
 
-    def __init__(self, browser: Browser, address: str, name: str, *, width: int = 1280) -> None:
+    def __init__(self, browser: "Browser", address: str, name: str, *, width: int = 1280) -> None:
         base, _, token = address.partition("/lab/tree/")
         # A workspace of its own: the default one brings back what other pages had open.
         workspace = f"{name.removesuffix('.ipynb')}-{next(COUNTER)}"
@@ -147,7 +151,7 @@ class Notebook:
         self.code(number).locator(".jp-InputArea-editor .cm-content").click()
         self.page.keyboard.press("Shift+Enter")
 
-    def code(self, number: int) -> Locator:
+    def code(self, number: int) -> "Locator":
         """Return a code cell, counted from 0."""
         return self.page.locator(".jp-CodeCell").nth(number)
 
@@ -162,7 +166,7 @@ class Notebook:
 class Terminal:
     """A terminal in a page, and a person in front of it."""
 
-    def __init__(self, page: Page, number: int = 0) -> None:
+    def __init__(self, page: "Page", number: int = 0) -> None:
         self.page = page
         self.frame = page.locator(".labkit-terminal-frame").nth(number)
         self.frame.and_(page.locator("[data-ready=true]")).wait_for()

@@ -4,6 +4,7 @@ Screenshots go to `build/screenshots`; look at them after a change to what a pag
 """
 
 import os
+import re
 
 import nbformat
 import pytest
@@ -20,12 +21,6 @@ from labkit.view import Terminal
 shell = Shell(["bash", "--norc"])
 Terminal(shell)"""
 
-if browser.chromium() is None:
-    WANTED = "these tests need Chromium. Debian: sudo apt install chromium; Ubuntu: a Chrome"
-    if os.environ.get("CI"):
-        pytest.fail(WANTED, pytrace=False)
-    pytest.skip(WANTED, allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -33,15 +28,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(folder):
+def address(folder, chromium):  # first, whether there is a browser at all
     with browser.lab(folder) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.browser() as chromium:
-        yield chromium
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +309,60 @@ def test_the_picture_follows_what_is_typed_beside_it(opened):
     terminal.type("exit")
     says("The process has ended")
     shot(page, "namespaces-ended")
+
+
+def test_notebook_03_as_a_person_works_through_it(address, chromium):
+    notebook = Notebook(chromium, address, "03-the-first-container.ipynb")
+    page = notebook.page
+    last = len(nbformat.read(ROOT / "notebooks/03-the-first-container.ipynb", 4).cells) - 1
+    page.locator(".jp-Cell .jp-MarkdownOutput").first.click()
+    while not page.locator(".labkit-terminal-frame").count():
+        page.keyboard.press("Shift+Enter")
+        notebook.idle()
+    terminal = Terminal(page)
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+    assert any(line.split()[:3] == ["root", "1", "0"] for line in terminal.answer("ps -ef"))
+    assert terminal.answer("echo $$") == ["2"]
+
+    picture = page.locator(".jp-OutputArea-output div.lk-picture", has_text="the container").last
+
+    def name(text):
+        return picture.locator("text", has_text=re.compile(f"^{text}"))
+
+    name("exe").nth(1).wait_for()  # the first is in the lab's pane, the second in the container's
+    terminal.type("hostname box; sleep 1000")
+    name("sleep").first.wait_for()
+    name("box").wait_for()
+    picture.scroll_into_view_if_needed()
+    shot(page, "notebook-03")
+    terminal.press("Control+c")
+    name("sleep").first.wait_for(state="detached")
+    terminal.type("vi")
+    terminal.wait_for(lambda lines: "~" in lines)
+    page.keyboard.type(":q\n")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
+
+    while f"Cell {last + 1}/" not in page.locator(".jp-StatusBar, #jp-main-statusbar").inner_text():
+        page.keyboard.press("Escape")
+        page.locator(".jp-Cell.jp-mod-active, .jp-Notebook").first.focus()
+        page.keyboard.press("Shift+Enter")
+        notebook.idle()
+    assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+
+
+def test_the_slider_of_notebook_04_steps_through_the_run(address, chromium):
+    notebook = Notebook(chromium, address, "04-exec.ipynb")
+    notebook.run_all()
+    slider = notebook.page.get_by_label("Moment of the run")
+    line = notebook.page.locator(".lk-timeline")
+    slider.focus()
+    said = []
+    for _ in range(9):
+        notebook.page.keyboard.press("ArrowRight")
+        said.append(slider.get_attribute("aria-valuetext"))
+    assert len(set(said)) == 9
+    assert "first prompt" in said[-1] or "asks for" in said[-1], said[-1]
+    row = line.locator("tr.lk-calls")
+    assert row.locator("td").all_inner_texts()[2:] == ["1", "/bin/sh"]
+    line.scroll_into_view_if_needed()
+    shot(notebook.page, "notebook-04")

@@ -15,6 +15,7 @@ import pytest
 from nbformat.sign import NotebookNotary
 
 from labkit import doctor, jupyter, workbook
+from tests.browser import free_port
 from tests.test_run import LABKIT
 from tests.test_sandbox import ORDINARY, gone, procfs, until
 
@@ -48,12 +49,6 @@ def test_doctor_names_a_missing_tool(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = next(f for f in doctor.check() if f.need.startswith("the tools"))
     assert finding.problem.startswith("ps, ip, unshare, mount, hostname not found. Cure: sudo apt")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def lab_environment(tmp_path):

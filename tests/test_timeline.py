@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import combinations
@@ -10,7 +9,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from labkit.procfs import Process
 from labkit.record import Log, Moment, Recording
@@ -233,21 +231,11 @@ render({{ model: {{ get: (name) => data[name] }}, el: document.getElementById("h
 </script><script type=application/json id=data>{data}</script>"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert chromium, "the browser tests need Chromium (Debian: apt install chromium)"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def show(browser):
+def show(chromium):
     """Show a time line on a page that has no kernel; what it throws fails the test."""
     errors: list[str] = []
-    page = browser.new_page(viewport={"width": 600, "height": 900})
+    page = chromium.new_page(viewport={"width": 600, "height": 900})
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def show(line: TimeLine):

@@ -741,17 +741,6 @@ def test_what_is_saved_of_a_live_picture_is_the_steady_form():
 # ---- in a browser, with the fonts that are there
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from tests import browser
-
-    if browser.chromium() is None:
-        wanted = "these tests need Chromium. Debian: sudo apt install chromium; Ubuntu: a Chrome"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(wanted)
-    with browser.browser() as chromium:
-        yield chromium
-
-
 EVERYTHING = (
     [four_steps(1)]
     + [picture.live() for picture in ODD.values()]
@@ -759,8 +748,8 @@ EVERYTHING = (
 )
 
 
-def test_no_text_is_wider_in_the_browser_than_measured(browser):
-    page = browser.new_page()
+def test_no_text_is_wider_in_the_browser_than_measured(chromium):
+    page = chromium.new_page()
     for picture in EVERYTHING:
         page.set_content(picture._repr_svg_())
         widths = page.evaluate(
@@ -778,8 +767,8 @@ def test_no_text_is_wider_in_the_browser_than_measured(browser):
 
 
 @pytest.mark.parametrize("width", [1200, 600, 380])
-def test_text_stays_large_enough_and_the_page_does_not_scroll(browser, width):
-    page = browser.new_page(viewport={"width": width, "height": 800})
+def test_text_stays_large_enough_and_the_page_does_not_scroll(chromium, width):
+    page = chromium.new_page(viewport={"width": width, "height": 800})
     page.set_content("".join(picture._repr_html_() for picture in EVERYTHING))
     smallest = page.evaluate(
         """Math.min(...[...document.querySelectorAll("text")].map(text => {
@@ -794,9 +783,9 @@ def test_text_stays_large_enough_and_the_page_does_not_scroll(browser, width):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_colours_follow_the_theme(browser, theme):
+def test_colours_follow_the_theme(chromium, theme):
     paper, ink = THEMES[theme]
-    page = browser.new_page()
+    page = chromium.new_page()
     style = f"--jp-layout-color0:{paper};--jp-content-font-color0:{ink}"
     page.set_content(f'<body style="{style}">{four_steps(1)._repr_html_()}</body>')
     fill = page.evaluate("getComputedStyle(document.querySelector('.lk-neutral-area')).fill")
