@@ -151,16 +151,19 @@ class Test:
         with self.phase("a newer course, a learner's notebook"):
             self.newer_course()
         with self.phase("vagrant halt saves the work"):
-            self.ssh("echo '# mine' > mydocker/notebooks/mine.md")
+            names = ["mine.md", "练习.ipynb", "作业.ipynb", f"{'长' * 40}.md"]
+            for name in names:
+                self.ssh(f"echo '# {name}' > mydocker/notebooks/{name}")
             self.vagrant("halt")
-            expect(self.saved("notebooks/mine.md") == "# mine\n", "halt did not save mine.md")
+            for name in names:
+                expect(self.saved(f"notebooks/{name}") == f"# {name}\n", f"halt lost {name}")
         before = self.address
         with self.phase("vagrant up again, its port taken"), listening(port_of(before)):
             self.address = last_line(self.vagrant("up"))
             expect(port_of(self.address) != port_of(before), f"the taken port: {self.address}")
             self.page_answers()
         with self.phase("the work and the token are still there"):
-            expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine\n", "mine.md is gone")
+            expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
             expect(token_of(self.address) == token_of(before), "another token")
             told = self.vagrant("ssh", "-c", "labkit-url").strip()
             expect(told == self.address, f"labkit-url says {told}, not {self.address}")
@@ -169,7 +172,7 @@ class Test:
         with self.phase("vagrant destroy saves the work first"):
             self.ssh("echo '# more' >> mydocker/notebooks/mine.md")
             self.vagrant("destroy", "--force")
-            expect(self.saved("notebooks/mine.md") == "# mine\n# more\n", "destroy did not save")
+            expect(self.saved("notebooks/mine.md") == "# mine.md\n# more\n", "destroy did not save")
             domains = self.virsh("list", "--all", "--name")
             expect(not domains.strip(), f"libvirt still knows {domains}")
 
@@ -336,7 +339,7 @@ class Test:
         up.communicate()
         self.address = last_line(self.vagrant("up"))
         self.page_answers()
-        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine\n", "mine.md is gone")
+        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
 
     # ---- hands
 

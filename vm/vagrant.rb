@@ -99,7 +99,7 @@ class ClassVM
       return
     end
     files = fetch(machine)
-    digest = Digest::SHA256.hexdigest(files.sort.flatten.join("\0"))
+    digest = Digest::SHA256.hexdigest(files.sort.flatten.map(&:b).join("\0"))
     return if files.empty? ? remember("saved", digest) : recall("saved") == digest
 
     target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
@@ -153,8 +153,13 @@ class ClassVM
     raise "`#{command}` in the VM ended with #{status}" unless status.zero?
 
     tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
+    long = nil # a name of more than 100 bytes comes as an entry of its own, before its file
     Gem::Package::TarReader.new(tar).each_with_object({}) do |entry, files|
-      files[entry.full_name] = entry.read.to_s if entry.file?
+      long = entry.read.chomp("\0") if entry.header.typeflag == "L"
+      next unless entry.file?
+
+      files[(long || entry.full_name).dup.force_encoding("UTF-8")] = entry.read.to_s
+      long = nil
     end
   end
 

@@ -1,0 +1,111 @@
+"""What vm/vagrant.rb does around a VM, with a machine of ours in Vagrant's place.
+
+Its machine runs the VM's own commands, such as labkit-course, in a folder of the test's. What only
+a real VM shows is in tests/vm.py.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from labkit.__main__ import ROOT
+
+# Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.
+DRIVER = """
+require "json"
+require "open3"
+require ARGV.delete_at(0)
+
+class UI
+  %i[info warn].each { |kind| define_method(kind) { |text| puts "#{kind}: #{text}" } }
+end
+
+class Shell
+  def wait_for_ready(_seconds) = true
+
+  def execute(command, error_check:)
+    out, err, status = Open3.capture3("bash", "-c", command, binmode: true)
+    yield :stdout, out
+    yield :stderr, err
+    status.exitstatus
+  end
+end
+
+Machine = Struct.new(:id, :state, :ui, :communicate, :config, :provider_name)
+given = JSON.parse(STDIN.read)
+state = Struct.new(:id).new(given["state"].to_sym)
+networks = [[:forwarded_port, { id: "jupyter" }]]
+config = Struct.new(:vm).new(Struct.new(:networks, :boot_timeout).new(networks, 1))
+machine = Machine.new("1", state, UI.new, Shell.new, config, :virtualbox)
+class_vm = ClassVM.new(given["folder"], given["settings"])
+given["calls"].each { |name| class_vm.public_send(name, machine) }
+"""
+SETTINGS = {"LABKIT_PORT": 8888, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
+NAMES = ["mine.md", "ä b.md", "练习.ipynb", "作业.ipynb", f"{'长' * 80}.md", f"{'d' * 90}/{'f' * 90}"]
+
+
+def needed(tool, package):
+    """The test is skipped where there is no such tool, except in CI, which installs it."""
+    if not shutil.which(tool):
+        said = f"{tool} not found. On Debian and Ubuntu: apt install {package}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(said)
+
+
+class Vagrant:
+    """A course's folder on the host and a learner's home in the VM."""
+
+    def __init__(self, tmp_path):
+        self.folder = tmp_path / "Kurs-ä"
+        self.home = tmp_path / "home"
+        self.notebooks = self.home / "mydocker" / "notebooks"
+        self.driver = tmp_path / "driver.rb"
+        self.folder.mkdir()
+        self.notebooks.mkdir(parents=True)
+        self.driver.write_text(DRIVER)
+
+    def call(self, *names, words=(), state="running", **environment):
+        given = {"folder": str(self.folder), "settings": SETTINGS, "state": state, "calls": names}
+        tools = f"{ROOT}/vm/guest:{os.environ['PATH']}"
+        mine = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")}
+        return subprocess.run(
+            ["ruby", self.driver, ROOT / "vm" / "vagrant.rb", *words],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            env=mine | {"HOME": str(self.home), "PATH": tools} | environment,
+        )
+
+    def saved(self):
+        """Name to text of what lies in saved/TIME/."""
+        return {
+            str(path.relative_to(time)): path.read_text()
+            for time in self.folder.glob("saved/*")
+            for path in time.rglob("*")
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def vagrant(tmp_path):
+    needed("ruby", "ruby")
+    return Vagrant(tmp_path)
+
+
+def test_work_of_any_name_is_saved(vagrant):
+    for name in NAMES:
+        path = vagrant.notebooks / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"# {name}")
+    run = vagrant.call("save_work")
+    assert run.returncode == 0, run.stderr
+    assert vagrant.saved() == {f"notebooks/{name}": f"# {name}" for name in NAMES}
+    assert run.stdout.startswith("info: Saved 6 changed files in ")
+
+
+def test_what_is_saved_already_is_not_saved_again(vagrant):
+    (vagrant.notebooks / "练习.ipynb").write_text("mine")
+    assert "Saved 1 changed file in" in vagrant.call("save_work").stdout
+    assert vagrant.call("save_work").stdout == ""
