@@ -44,7 +44,14 @@ class_vm = ClassVM.new(given["folder"], given["settings"])
 given["calls"].each { |name| class_vm.public_send(name, machine) }
 """
 SETTINGS = {"LABKIT_PORT": 8888, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
-NAMES = ["mine.md", "ä b.md", "练习.ipynb", "作业.ipynb", f"{'长' * 80}.md", f"{'d' * 90}/{'f' * 90}"]
+NAMES = [
+    "mine.md",
+    "ä b.md",
+    "练习.ipynb",
+    "作业.ipynb",
+    f"{'长' * 80}.md",
+    f"{'d' * 90}/{'f' * 90}",
+]
 
 
 def needed(tool, package):
@@ -60,15 +67,24 @@ class Vagrant:
     def __init__(self, tmp_path):
         self.folder = tmp_path / "Kurs-ä"
         self.home = tmp_path / "home"
+        self.tools = tmp_path / "tools"
         self.notebooks = self.home / "mydocker" / "notebooks"
         self.driver = tmp_path / "driver.rb"
         self.folder.mkdir()
         self.notebooks.mkdir(parents=True)
         self.driver.write_text(DRIVER)
+        # The VM's vagrant user may do anything; here nobody needs to be root.
+        self.command("sudo", 'exec "$@"')
+
+    def command(self, name, body):
+        """A command of the VM."""
+        self.tools.mkdir(exist_ok=True)
+        (self.tools / name).write_text(f"#!/bin/sh\n{body}\n")
+        (self.tools / name).chmod(0o755)
 
     def call(self, *names, words=(), state="running", **environment):
         given = {"folder": str(self.folder), "settings": SETTINGS, "state": state, "calls": names}
-        tools = f"{ROOT}/vm/guest:{os.environ['PATH']}"
+        tools = f"{self.tools}:{ROOT}/vm/guest:{os.environ['PATH']}"
         mine = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")}
         return subprocess.run(
             ["ruby", self.driver, ROOT / "vm" / "vagrant.rb", *words],
@@ -109,3 +125,45 @@ def test_what_is_saved_already_is_not_saved_again(vagrant):
     (vagrant.notebooks / "练习.ipynb").write_text("mine")
     assert "Saved 1 changed file in" in vagrant.call("save_work").stdout
     assert vagrant.call("save_work").stdout == ""
+
+
+def test_halt_saves_what_can_be_read_and_says_what_could_not(vagrant):
+    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.notebooks / "home").symlink_to(vagrant.home)
+    run = vagrant.call("save_work", words=["halt"])
+    assert run.returncode == 0
+    assert vagrant.saved() == {"notebooks/a.md": "mine"}
+    assert "notebooks/home is not saved: it is a link to a folder. It stays in the VM" in run.stdout
+
+
+def test_destroy_is_refused_where_a_part_could_not_be_saved(vagrant):
+    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.notebooks / "home").symlink_to(vagrant.home)
+    run = vagrant.call("save_work", words=["destroy"])
+    assert run.returncode == 1
+    assert "notebooks/home is not saved: it is a link to a folder. Nothing is dest" in run.stderr
+    assert vagrant.saved() == {"notebooks/a.md": "mine"}
+    off = vagrant.call("save_work", words=["destroy"], state="poweroff")
+    assert off.returncode == 1
+    assert vagrant.call("save_work", words=["destroy"], LABKIT_DISCARD="1").returncode == 0
+
+
+def test_destroy_is_refused_where_the_vm_cannot_be_asked(vagrant):
+    vagrant.command("labkit-course", "echo Traceback >&2; exit 1")
+    run = vagrant.call("save_work", words=["destroy"])
+    assert run.returncode == 1
+    assert "in the VM ended with 1: Traceback. Nothing is destroyed" in run.stderr
+
+
+def test_a_file_that_this_machine_cannot_write_is_named(vagrant):
+    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.folder / "saved").write_text("in the way")
+    run = vagrant.call("save_work", words=["destroy"])
+    assert run.returncode == 1
+    assert "saved first: File exists" in run.stderr or "Not a directory" in run.stderr
+
+
+def test_a_vm_that_is_off_is_destroyed_where_its_work_was_saved(vagrant):
+    (vagrant.notebooks / "a.md").write_text("mine")
+    assert vagrant.call("save_work", words=["halt"]).returncode == 0
+    assert vagrant.call("save_work", words=["destroy"], state="poweroff").returncode == 0

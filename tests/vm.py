@@ -154,6 +154,8 @@ class Test:
             names = ["mine.md", "练习.ipynb", "作业.ipynb", f"{'长' * 40}.md"]
             for name in names:
                 self.ssh(f"echo '# {name}' > mydocker/notebooks/{name}")
+            self.ssh("sudo chown root: mydocker/notebooks/练习.ipynb")
+            self.ssh("sudo chmod 600 mydocker/notebooks/练习.ipynb")
             self.vagrant("halt")
             for name in names:
                 expect(self.saved(f"notebooks/{name}") == f"# {name}\n", f"halt lost {name}")

@@ -98,23 +98,19 @@ class ClassVM
       refuse("the VM is off and was not asked for it") if destroying? && machine.id && !recall("saved")
       return
     end
-    files = fetch(machine)
+    files, lost = fetch(machine)
     digest = Digest::SHA256.hexdigest(files.sort.flatten.map(&:b).join("\0"))
-    return if files.empty? ? remember("saved", digest) : recall("saved") == digest
-
-    target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
-    files.each do |name, content|
-      path = File.expand_path(name, target)
-      next unless path.start_with?(target + "/")
-
-      FileUtils.mkdir_p(File.dirname(path))
-      File.binwrite(path, content)
+    unless files.empty? || recall("saved") == digest
+      target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
+      lost += files.filter_map { |name, content| write(target, name, content) }
+      machine.ui.info("Saved #{files.size} changed file#{'s' if files.size > 1} in #{target}")
     end
+    raise lost.join("; ") unless lost.empty?
+
     remember("saved", digest)
-    machine.ui.info("Saved #{files.size} changed file#{'s' if files.size > 1} in #{target}")
   rescue StandardError => e
     refuse(e.message)
-    machine.ui.warn("The learner's work was not saved: #{e.message}. It stays in the VM.")
+    machine.ui.warn("Not all of the learner's work was saved: #{e.message}. It stays in the VM.")
   end
 
   # The last line: where JupyterLab answers.
@@ -144,31 +140,46 @@ class ClassVM
     File.file?(sums) ? File.readlines(sums).to_h { |line| line.split.reverse } : {}
   end
 
-  # name => content of what the learner changed
+  # name => content of what the learner changed, and a sentence for each thing that could not be read
   def fetch(machine)
     said = { stdout: +"", stderr: +"" }
-    command = "set -o pipefail; labkit-course work ~/mydocker | base64"
+    # As root, because a learner may have made files as root.
+    command = "set -o pipefail; sudo labkit-course work ~/mydocker | base64"
     status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
-    machine.ui.warn(said[:stderr].strip) unless said[:stderr].strip.empty?
-    raise "`#{command}` in the VM ended with #{status}" unless status.zero?
+    lost = said[:stderr].force_encoding("UTF-8").lines(chomp: true)
+    raise "`#{command}` in the VM ended with #{status}: #{lost.join('; ')}" unless [0, 3].include?(status)
 
     tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
     long = nil # a name of more than 100 bytes comes as an entry of its own, before its file
-    Gem::Package::TarReader.new(tar).each_with_object({}) do |entry, files|
+    files = {}
+    Gem::Package::TarReader.new(tar).each do |entry|
       long = entry.read.chomp("\0") if entry.header.typeflag == "L"
       next unless entry.file?
 
       files[(long || entry.full_name).dup.force_encoding("UTF-8")] = entry.read.to_s
       long = nil
     end
+    [files, status.zero? ? [] : lost]
+  end
+
+  # Write one file; return why that was not possible here, else nil.
+  def write(target, name, content)
+    path = File.expand_path(name, target)
+    return "#{name} lies outside" unless path.start_with?(target + "/")
+    return "#{name} differs from another only in its case" if File.exist?(path)
+
+    FileUtils.mkdir_p(File.dirname(path))
+    File.binwrite(path, content)
+    nil
+  rescue SystemCallError => e
+    e.message
   end
 
   def refuse(reason)
     return unless destroying?
 
     abort "The learner's work could not be saved first: #{reason}. Nothing is destroyed.\n" \
-          "Start the VM and destroy it again: vagrant up; vagrant destroy. " \
-          "Without its work: LABKIT_DISCARD=1 vagrant destroy"
+          "Where the VM is off: vagrant up; vagrant destroy. Without its work: LABKIT_DISCARD=1 vagrant destroy"
   end
 
   def destroying?
