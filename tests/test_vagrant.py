@@ -1,4 +1,4 @@
-"""What vm/vagrant.rb does around a VM, with a machine of ours in Vagrant's place.
+"""What vm/vagrant.rb and vm/triggers.rb do around a VM, with a machine of ours in Vagrant's place.
 
 Its machine runs the VM's own commands, such as labkit-course, in a folder of the test's. What only
 a real VM shows is in tests/vm.py.

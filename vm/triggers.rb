@@ -1,0 +1,114 @@
+# What happens around a VM's start and end: a free port before, the address after, the learner's work out.
+require "digest"
+require "fileutils"
+require "rubygems/package"
+require "socket"
+require "stringio"
+require "zlib"
+
+# Part of ClassVM, which keeps what is remembered between two calls of Vagrant.
+module Triggers
+  # Before a start: move the port where another program has it.
+  def find_port(machine)
+    return if machine.state.id == :running
+
+    wanted = port
+    free = (wanted..65_535).find { |number| free?(number) } or abort "There is no free port from #{wanted} on."
+    machine.ui.warn("Port #{wanted} is taken: #{free} it is.") if free != wanted
+    remember("port", free)
+    machine.config.vm.networks.each { |_, options| options[:host] = free if options[:id] == "jupyter" }
+  end
+
+  # Copy what the learner changed to saved/TIME; nothing where that is saved already.
+  def save_work(machine)
+    unless machine.state.id == :running
+      refuse("the VM is off and was not asked for it") if destroying? && machine.id && !recall("saved")
+      return
+    end
+    files, lost = fetch(machine)
+    digest = Digest::SHA256.hexdigest(files.sort.flatten.map(&:b).join("\0"))
+    unless files.empty? || recall("saved") == digest
+      target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
+      unwritten = files.filter_map { |name, content| write(target, name, content) }
+      number = files.size - unwritten.size
+      machine.ui.info("Saved #{number} changed file#{'s' unless number == 1} in #{target}")
+      lost += unwritten
+    end
+    raise lost.join("; ") unless lost.empty?
+
+    remember("saved", digest)
+  rescue StandardError => e
+    refuse(e.message)
+    machine.ui.warn("Not all of the learner's work was saved: #{e.message}. It stays in the VM.")
+  end
+
+  # The last line: where JupyterLab answers.
+  def print_address(machine)
+    return unless machine.state.id == :running
+
+    # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
+    machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
+      abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
+    said = +""
+    status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
+    abort said unless status.zero?
+    # While it runs, there may be new work.
+    forget("saved") unless destroying?
+    $stdout.puts said
+  end
+
+  private
+
+  # name => content of what the learner changed, and a sentence for each thing that could not be read
+  def fetch(machine)
+    said = { stdout: +"", stderr: +"" }
+    # As root, because a learner may have made files as root.
+    command = "set -o pipefail; sudo labkit-course work ~/mydocker | base64"
+    status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
+    lost = said[:stderr].force_encoding("UTF-8").lines(chomp: true)
+    raise "`#{command}` in the VM ended with #{status}: #{lost.join('; ')}" unless [0, 3].include?(status)
+
+    tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
+    long = nil # a name of more than 100 bytes comes as an entry of its own, before its file
+    files = {}
+    Gem::Package::TarReader.new(tar).each do |entry|
+      long = entry.read.chomp("\0") if entry.header.typeflag == "L"
+      next unless entry.file?
+
+      files[(long || entry.full_name).dup.force_encoding("UTF-8")] = entry.read.to_s
+      long = nil
+    end
+    [files, status.zero? ? [] : lost]
+  end
+
+  # Write one file; return why that was not possible here, else nil.
+  def write(target, name, content)
+    path = File.expand_path(name, target)
+    return "#{name} lies outside" unless path.start_with?(target + "/")
+    return "#{name} differs from another only in its case" if File.exist?(path)
+
+    FileUtils.mkdir_p(File.dirname(path))
+    File.binwrite(path, content)
+    nil
+  rescue SystemCallError => e
+    e.message
+  end
+
+  def refuse(reason)
+    return unless destroying?
+
+    abort "The learner's work could not be saved first: #{reason}. Nothing is destroyed.\n" \
+          "Where the VM is off: vagrant up; vagrant destroy. Without its work: LABKIT_DISCARD=1 vagrant destroy"
+  end
+
+  def destroying?
+    ARGV.include?("destroy") && ENV["LABKIT_DISCARD"].to_s.empty?
+  end
+
+  def free?(number)
+    TCPServer.new("127.0.0.1", number).close
+    true
+  rescue SystemCallError
+    false
+  end
+end
