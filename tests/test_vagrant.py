@@ -8,10 +8,14 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from labkit.__main__ import ROOT
+from tests.test_setup import free_port
 
 # Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.
 DRIVER = """
@@ -43,7 +47,7 @@ machine = Machine.new("1", state, UI.new, Shell.new, config, :virtualbox)
 class_vm = ClassVM.new(given["folder"], given["settings"])
 given["calls"].each { |name| class_vm.public_send(name, machine) }
 """
-SETTINGS = {"LABKIT_PORT": 8888, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
+TOKEN = "a-token-of-the-VM"
 NAMES = [
     "mine.md",
     "ä b.md",
@@ -75,6 +79,8 @@ class Vagrant:
         self.driver.write_text(DRIVER)
         # The VM's vagrant user may do anything; here nobody needs to be root.
         self.command("sudo", 'exec "$@"')
+        address = "http://127.0.0.1:$1/lab/tree/00-start-here.ipynb?token="
+        self.command("labkit-url", f'echo "{address}{TOKEN}"')
 
     def command(self, name, body):
         """A command of the VM."""
@@ -82,8 +88,9 @@ class Vagrant:
         (self.tools / name).write_text(f"#!/bin/sh\n{body}\n")
         (self.tools / name).chmod(0o755)
 
-    def call(self, *names, words=(), state="running", **environment):
-        given = {"folder": str(self.folder), "settings": SETTINGS, "state": state, "calls": names}
+    def call(self, *names, words=(), state="running", port=8888, **environment):
+        settings = {"LABKIT_PORT": port, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
+        given = {"folder": str(self.folder), "settings": settings, "state": state, "calls": names}
         tools = f"{self.tools}:{ROOT}/vm/guest:{os.environ['PATH']}"
         mine = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")}
         return subprocess.run(
@@ -167,3 +174,42 @@ def test_a_vm_that_is_off_is_destroyed_where_its_work_was_saved(vagrant):
     (vagrant.notebooks / "a.md").write_text("mine")
     assert vagrant.call("save_work", words=["halt"]).returncode == 0
     assert vagrant.call("save_work", words=["destroy"], state="poweroff").returncode == 0
+
+
+@contextmanager
+def jupyter(token):
+    """A server that knows one token, as JupyterLab does; yields its port."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == f"/api/status?token={token}" else 403)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_the_address_is_printed_where_it_leads_to_the_vm(vagrant):
+    with jupyter(TOKEN) as port:
+        run = vagrant.call("print_address", port=port, http_proxy="http://127.0.0.1:9")
+    assert run.stdout == f"http://127.0.0.1:{port}/lab/tree/00-start-here.ipynb?token={TOKEN}\n"
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_port_that_leads_nowhere_is_named(vagrant):
+    port = free_port()
+    run = vagrant.call("print_address", port=port)
+    said = f"Port {port} does not lead to the VM. Cure: vagrant reload\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
+
+
+def test_a_port_that_leads_to_somebody_elses_jupyterlab_is_named(vagrant):
+    with jupyter("another-token") as port:
+        run = vagrant.call("print_address", port=port)
+    assert run.returncode == 1
+    assert f"Port {port} does not lead to the VM" in run.stderr

@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -169,6 +169,10 @@ class Test:
             expect(token_of(self.address) == token_of(before), "another token")
             told = self.vagrant("ssh", "-c", "labkit-url").strip()
             expect(told == self.address, f"labkit-url says {told}, not {self.address}")
+        with self.phase("vagrant up forwards the port again where that has ended"):
+            self.end_forwarding()
+            self.address = last_line(self.vagrant("up"))
+            self.page_answers()
         with self.phase("an interrupted vagrant up, then another"):
             self.interrupted_up()
         with self.phase("vagrant destroy saves the work first"):
@@ -325,6 +329,12 @@ class Test:
         expect(self.ssh(f"cat mydocker/{ours}") == delivered, "an unchanged notebook stayed old")
         self.page_answers()
 
+    def end_forwarding(self) -> None:
+        """What a closed terminal does to the ssh that leads from the host's port to the VM."""
+        pid_file = next(self.course.glob(".vagrant/machines/default/libvirt/pids/ssh_*.pid"))
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        wait_until(lambda: not is_answering(port_of(self.address)), "the port still answers")
+
     def interrupted_up(self) -> None:
         self.vagrant("halt")
         up = subprocess.Popen(
@@ -432,11 +442,17 @@ def mount_over(source: Path, target: Path) -> None:
 
 
 def wait_for(path: Path, daemon: subprocess.Popen) -> None:
-    """Until a daemon has made its socket; one that ends, or needs a minute, is a failure."""
+    """Until a daemon has made its socket; one that ends is a failure."""
+    otherwise = f"{daemon.args[0]} did not start: see {REPORTS / daemon.args[0]}.log"
+    wait_until(lambda: path.exists() or daemon.poll() is not None, otherwise)
+    expect(path.exists(), otherwise)
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Until a condition holds; after a minute it is a failure."""
     end = time.monotonic() + 60
-    while not path.exists():
-        if daemon.poll() is not None or time.monotonic() > end:
-            raise Failure(f"{daemon.args[0]} did not start: see {REPORTS / daemon.args[0]}.log")
+    while not condition():
+        expect(time.monotonic() < end, otherwise)
         time.sleep(0.1)
 
 
@@ -445,6 +461,11 @@ def listening(port: int) -> Iterator[socket.socket]:
     """A server on 127.0.0.1 that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", port)) as server:
         yield server
+
+
+def is_answering(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 # What happens around a VM's start and end: a free port before, the address after, the learner's work out.
 require "digest"
 require "fileutils"
+require "net/http"
 require "rubygems/package"
 require "socket"
 require "stringio"
@@ -10,13 +11,7 @@ require "zlib"
 module Triggers
   # Before a start: move the port where another program has it.
   def find_port(machine)
-    return if machine.state.id == :running
-
-    wanted = port
-    free = (wanted..65_535).find { |number| free?(number) } or abort "There is no free port from #{wanted} on."
-    machine.ui.warn("Port #{wanted} is taken: #{free} it is.") if free != wanted
-    remember("port", free)
-    machine.config.vm.networks.each { |_, options| options[:host] = free if options[:id] == "jupyter" }
+    move_port(machine) unless machine.state.id == :running
   end
 
   # Copy what the learner changed to saved/TIME; nothing where that is saved already.
@@ -49,15 +44,70 @@ module Triggers
     # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
     machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
       abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
-    said = +""
-    status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
-    abort said unless status.zero?
-    # While it runs, there may be new work.
-    forget("saved") unless destroying?
+    forget("saved") # while it runs, there may be new work
+    said = ask_address(machine)
+    unless leads?(said, 5)
+      said = forward_again(machine) && ask_address(machine)
+      said && leads?(said, 60) or abort "Port #{port} does not lead to the VM. Cure: vagrant reload"
+    end
     $stdout.puts said
   end
 
   private
+
+  def move_port(machine)
+    wanted = port
+    free = (wanted..65_535).find { |number| free?(number) } or abort "There is no free port from #{wanted} on."
+    machine.ui.warn("Port #{wanted} is taken: #{free} it is.") if free != wanted
+    remember("port", free)
+    machine.config.vm.networks.each { |_, options| options[:host] = free if options[:id] == "jupyter" }
+  end
+
+  def free?(number)
+    TCPServer.new("127.0.0.1", number).close
+    true
+  rescue SystemCallError
+    false
+  end
+
+  # What labkit-url says once JupyterLab answers in the VM; the address is its last line.
+  def ask_address(machine)
+    said = +""
+    status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
+    status.zero? ? said : abort(said)
+  end
+
+  # Whether that address leads to this VM within so many seconds. Another JupyterLab there refuses its token.
+  def leads?(said, seconds)
+    address = URI(said.lines.last.strip)
+    deadline = now + seconds
+    sleep 0.3 until (there = answers?(address)) || now > deadline
+    there
+  end
+
+  def answers?(address)
+    web = Net::HTTP.new(address.host, address.port, nil) # nil: no proxy
+    web.open_timeout = web.read_timeout = 30
+    web.get("/api/status?#{address.query}").is_a?(Net::HTTPOK)
+  rescue StandardError
+    false
+  end
+
+  def now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+
+  # libvirt's forwarding is an ssh that may have ended, and `up` of a running VM does not start another.
+  def forward_again(machine)
+    return if machine.provider_name != :libvirt
+
+    action = VagrantPlugins::ProviderLibvirt::Action
+    env = { machine: machine, ui: machine.ui }
+    action::ClearForwardedPorts.new(->(_) {}, env).call(env)
+    move_port(machine)
+    action::ForwardPorts.new(->(_) {}, env).call(env)
+    true
+  end
 
   # name => content of what the learner changed, and a sentence for each thing that could not be read
   def fetch(machine)
@@ -103,12 +153,5 @@ module Triggers
 
   def destroying?
     ARGV.include?("destroy") && ENV["LABKIT_DISCARD"].to_s.empty?
-  end
-
-  def free?(number)
-    TCPServer.new("127.0.0.1", number).close
-    true
-  rescue SystemCallError
-    false
   end
 end
