@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from labkit.__main__ import ROOT
+from tests import vm
 from tests.test_setup import free_port
 
 # Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.
@@ -213,3 +214,14 @@ def test_a_port_that_leads_to_somebody_elses_jupyterlab_is_named(vagrant):
         run = vagrant.call("print_address", port=port)
     assert run.returncode == 1
     assert f"Port {port} does not lead to the VM" in run.stderr
+
+
+def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, monkeypatch):
+    (tmp_path / "users" / "gems").mkdir(parents=True)
+    (tmp_path / "users" / "boxes").mkdir()
+    (tmp_path / "users" / "plugins.json").write_text("theirs")
+    monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "users"))
+    home = vm.own_home(tmp_path / "own")
+    assert (home / "plugins.json").read_text() == "theirs"
+    assert (home / "gems").samefile(tmp_path / "users" / "gems")
+    assert not (home / "boxes").exists()

@@ -30,7 +30,7 @@ BUILD = ROOT / "build"
 BOX = BUILD / "mydocker-libvirt.box"
 REPORTS = BUILD / "test-vm"
 TOOLS = {
-    "vagrant": "vagrant",
+    "vagrant": "vagrant vagrant-libvirt",
     "libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu",
     "virsh": "libvirt-clients",
     "qemu-img": "qemu-utils",
@@ -62,15 +62,18 @@ def main() -> int:
     """Run all phases; return 0 where every promise held."""
     if os.environ.get(INSIDE):
         return inside()
+    if os.geteuid() != 0:
+        return fail("a libvirt of its own needs root. Try: sudo make test-vm")
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         packages = " ".join(TOOLS[tool] for tool in missing)
         return fail(f"{', '.join(missing)} not found. On Debian: apt install {packages}")
     plugins = subprocess.run(["vagrant", "plugin", "list"], capture_output=True, text=True).stdout
     if "vagrant-libvirt" not in plugins:
-        return fail("Vagrant has no libvirt provider. Cure: vagrant plugin install vagrant-libvirt")
-    if os.geteuid() != 0:
-        return fail("a libvirt of its own needs root. Try: sudo make test-vm")
+        return fail(
+            f"Vagrant has no libvirt provider in {vagrant_home()}. "
+            "Cure, as this user: vagrant plugin install vagrant-libvirt"
+        )
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vm.", dir=BUILD) as folder:
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -111,7 +114,7 @@ class Test:
         self.began = time.monotonic()
         self.ssh_port = free_port()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")} | {
-            "VAGRANT_HOME": str(folder / "vagrant"),
+            "VAGRANT_HOME": str(own_home(folder / "vagrant")),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             "VAGRANT_DEFAULT_PROVIDER": "libvirt",
             "LABKIT_SSH_PORT": str(self.ssh_port),
@@ -414,6 +417,20 @@ class Test:
         began = time.monotonic()
         yield
         self.times[name] = time.monotonic() - began
+
+
+def vagrant_home() -> Path:
+    """Where Vagrant keeps this user's boxes and plugins."""
+    return Path(os.environ.get("VAGRANT_HOME") or "~/.vagrant.d").expanduser()
+
+
+def own_home(folder: Path) -> Path:
+    """A home for Vagrant with boxes of its own and this user's plugins."""
+    folder.mkdir()
+    for name in ("plugins.json", "gems"):
+        if (plugins := vagrant_home() / name).exists():
+            (folder / name).symlink_to(plugins.resolve())
+    return folder
 
 
 def kvm_boots() -> bool:
