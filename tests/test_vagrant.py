@@ -216,6 +216,15 @@ def test_a_port_that_leads_to_somebody_elses_jupyterlab_is_named(vagrant):
     assert f"Port {port} does not lead to the VM" in run.stderr
 
 
+def test_what_was_saved_before_the_last_start_does_not_count(vagrant):
+    (vagrant.notebooks / "a.md").write_text("mine")
+    assert vagrant.call("save_work", words=["halt"]).returncode == 0
+    assert vagrant.call("find_port", words=["up"], state="poweroff").returncode == 0
+    run = vagrant.call("save_work", words=["destroy"], state="poweroff")
+    assert run.returncode == 1
+    assert "the VM is off and was not asked for it. Nothing is destroyed" in run.stderr
+
+
 def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, monkeypatch):
     (tmp_path / "users" / "gems").mkdir(parents=True)
     (tmp_path / "users" / "boxes").mkdir()

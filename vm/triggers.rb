@@ -11,6 +11,7 @@ require "zlib"
 module Triggers
   # Before a start: move the port where another program has it.
   def find_port(machine)
+    forget("saved") # from now on there may be new work, whether the start succeeds or not
     move_port(machine) unless machine.state.id == :running
   end
 
@@ -44,7 +45,7 @@ module Triggers
     # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
     machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
       abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
-    forget("saved") # while it runs, there may be new work
+    forget("saved") # it runs on after a `provision`, which saved it
     said = ask_address(machine)
     unless leads?(said, 5)
       said = forward_again(machine) && ask_address(machine)
