@@ -44,9 +44,17 @@ given = JSON.parse(STDIN.read)
 state = Struct.new(:id).new(given["state"].to_sym)
 networks = [[:forwarded_port, { id: "jupyter" }]]
 config = Struct.new(:vm).new(Struct.new(:networks, :boot_timeout).new(networks, 1))
-machine = Machine.new("1", state, UI.new, Shell.new, config, :virtualbox)
+id = given["state"] == "not_created" ? nil : "1"
+machine = Machine.new(id, state, UI.new, Shell.new, config, :virtualbox)
 class_vm = ClassVM.new(given["folder"], given["settings"])
 given["calls"].each { |name| class_vm.public_send(name, machine) }
+exit if given["calls"].any?
+
+# No calls: which box is it?
+names = %i[box box_url box_download_checksum box_download_checksum_type hostname]
+box = Struct.new(*names).new
+class_vm.choose_box(box, given["provider"].to_sym, given["release"], "public/box")
+puts box.to_h.compact.to_json
 """
 TOKEN = "a-token-of-the-VM"
 NAMES = [
@@ -89,9 +97,24 @@ class Vagrant:
         (self.tools / name).write_text(f"#!/bin/sh\n{body}\n")
         (self.tools / name).chmod(0o755)
 
-    def call(self, *names, words=(), state="running", port=8888, **environment):
+    def box(self, provider="libvirt", release="", **environment):
+        """What is chosen, as Vagrant's settings are called."""
+        run = self.call(provider=provider, release=release, **environment)
+        assert (run.returncode, run.stderr) == (0, "")
+        return json.loads(run.stdout)
+
+    def call(
+        self, *names, words=(), state="running", port=8888, provider="", release="", **environment
+    ):
         settings = {"LABKIT_PORT": port, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
-        given = {"folder": str(self.folder), "settings": settings, "state": state, "calls": names}
+        given = {
+            "folder": str(self.folder),
+            "settings": settings,
+            "state": state,
+            "calls": names,
+            "provider": provider,
+            "release": release,
+        }
         tools = f"{self.tools}:{ROOT}/vm/guest:{os.environ['PATH']}"
         mine = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")}
         return subprocess.run(
@@ -223,6 +246,34 @@ def test_what_was_saved_before_the_last_start_does_not_count(vagrant):
     run = vagrant.call("save_work", words=["destroy"], state="poweroff")
     assert run.returncode == 1
     assert "the VM is off and was not asked for it. Nothing is destroyed" in run.stderr
+
+
+SUM = "0123456789ab" + "0" * 52
+
+
+def build(vagrant, sums):
+    (vagrant.folder / "build").mkdir()
+    (vagrant.folder / "build/SHA256SUMS").write_text(sums)
+    for provider in ("libvirt", "virtualbox"):
+        (vagrant.folder / f"build/mydocker-{provider}.box").write_text("box")
+
+
+def test_the_built_box_is_taken_with_its_checksum(vagrant):
+    build(vagrant, f"{SUM}  mydocker-libvirt.box\n")
+    assert vagrant.box() == {
+        "box": "mydocker-0123456789ab",
+        "box_url": str(vagrant.folder / "build/mydocker-libvirt.box"),
+        "box_download_checksum": SUM,
+        "box_download_checksum_type": "sha256",
+    }
+
+
+def test_a_built_box_that_has_no_checksum_is_taken_with_a_warning(vagrant):
+    build(vagrant, f"{SUM}  mydocker-libvirt.box\n")
+    assert vagrant.box("virtualbox").keys() == {"box", "box_url"}
+    said = vagrant.call("find_port", state="not_created").stdout
+    warning = "warn: build/SHA256SUMS does not name mydocker-virtualbox.box, so it is not checked."
+    assert said.startswith(warning)
 
 
 def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, monkeypatch):

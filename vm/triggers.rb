@@ -12,7 +12,10 @@ module Triggers
   # Before a start: move the port where another program has it.
   def find_port(machine)
     forget("saved") # from now on there may be new work, whether the start succeeds or not
-    move_port(machine) unless machine.state.id == :running
+    return if machine.state.id == :running
+
+    warn_of_box(machine)
+    move_port(machine)
   end
 
   # Copy what the learner changed to saved/TIME; nothing where that is saved already.
@@ -55,6 +58,13 @@ module Triggers
   end
 
   private
+
+  def warn_of_box(machine)
+    box = built_box(machine.provider_name)
+    return if machine.id || !self["LABKIT_BOX"].empty? || !File.file?(box) || checksum(box)
+
+    machine.ui.warn("build/SHA256SUMS does not name #{File.basename(box)}, so it is not checked. Cure: make -B box")
+  end
 
   def move_port(machine)
     wanted = port

@@ -33,19 +33,15 @@ class ClassVM
 
   # The box of LABKIT_BOX, of build/, of a release, or a public one.
   def choose_box(vm, provider, release, public_box)
-    built = File.join(@folder, "build", "mydocker-#{provider}.box")
+    built = built_box(provider)
     named = self["LABKIT_BOX"]
     if !named.empty?
       vm.box = named
       file = File.expand_path(named, @folder)
-      take(vm, file, Digest::SHA256.hexdigest([file, File.stat(file).size, File.mtime(file).to_i].join(" "))) if File.file?(file)
-      take(vm, named, Digest::SHA256.hexdigest(named)) if named.include?("://")
+      take(vm, file) if File.file?(file)
+      take(vm, named) if named.include?("://")
     elsif File.file?(built)
-      checksum = checksums[File.basename(built)]
-      abort "Vagrantfile: build/SHA256SUMS does not name #{built}. Cure: make box" unless checksum
-      take(vm, built, checksum)
-      vm.box_download_checksum = checksum
-      vm.box_download_checksum_type = "sha256"
+      take(vm, built, checksum(built))
     elsif !release.empty?
       vm.box = "mydocker/class"
       vm.box_url = release
@@ -56,7 +52,7 @@ class ClassVM
 
   # Whether the box was made by `make box`, as far as the settings tell.
   def own_box?
-    self["LABKIT_BOX"].empty? && !checksums.empty?
+    self["LABKIT_BOX"].empty? && !Dir.glob("build/mydocker-*.box", base: @folder).empty?
   end
 
   # The host's port: the one that this VM had before, else the setting.
@@ -85,14 +81,27 @@ class ClassVM
 
   private
 
-  def take(vm, address, digest)
-    vm.box = "mydocker-#{digest[0, 12]}"
+  # A box from a file or an address. Vagrant knows it by a name of which it must be the only one.
+  def take(vm, address, checksum = nil)
+    file = File.stat(address) if File.file?(address)
+    identity = checksum || Digest::SHA256.hexdigest([address, file&.size, file&.mtime.to_i].join(" "))
+    vm.box = "mydocker-#{identity[0, 12]}"
     vm.box_url = address
+    return unless checksum
+
+    vm.box_download_checksum = checksum
+    vm.box_download_checksum_type = "sha256"
   end
 
-  def checksums
+  def built_box(provider)
+    File.join(@folder, "build", "mydocker-#{provider}.box")
+  end
+
+  # What `make box` says that a box's checksum is, or nil.
+  def checksum(box)
     sums = File.join(@folder, "build", "SHA256SUMS")
-    File.file?(sums) ? File.readlines(sums).to_h { |line| line.split.reverse } : {}
+    line = File.file?(sums) && File.readlines(sums).find { |sum| sum.split.last == File.basename(box) }
+    line && line.split.first
   end
 
   def recall(name)
