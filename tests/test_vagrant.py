@@ -7,6 +7,7 @@ a real VM shows is in tests/vm.py.
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -246,6 +247,47 @@ def test_what_was_saved_before_the_last_start_does_not_count(vagrant):
     run = vagrant.call("save_work", words=["destroy"], state="poweroff")
     assert run.returncode == 1
     assert "the VM is off and was not asked for it. Nothing is destroyed" in run.stderr
+
+
+def port_at_start(vagrant, **settings):
+    assert vagrant.call("find_port", state="poweroff", **settings).returncode == 0
+    return int((vagrant.folder / ".vagrant/labkit-port").read_text().split()[1])
+
+
+def test_a_vm_keeps_its_port_until_another_is_asked_for(vagrant):
+    first, second = free_port(), free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        asked = taken.getsockname()[1]
+        moved = port_at_start(vagrant, LABKIT_PORT=str(asked))
+        assert moved > asked
+    assert port_at_start(vagrant, LABKIT_PORT=str(asked)) == moved
+    assert port_at_start(vagrant, port=first) == moved
+    assert port_at_start(vagrant, LABKIT_PORT=str(second)) == second
+    assert port_at_start(vagrant, port=first) == second
+
+
+def test_the_vm_after_a_destroyed_one_has_the_port_of_the_settings(vagrant):
+    first, second = free_port(), free_port()
+    assert port_at_start(vagrant, port=first) == first
+    vagrant.call("forget_port", state="running")
+    assert port_at_start(vagrant, port=second) == first
+    vagrant.call("forget_port", state="not_created")
+    assert port_at_start(vagrant, port=second) == second
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LABKIT_PORT", "eighty", 'LABKIT_PORT is a number, not "eighty".'),
+        ("LABKIT_PORT", "80", "LABKIT_PORT is a number from 1024 to 65535, not 80."),
+        ("LABKIT_TOKEN", "a b&c#d", "LABKIT_TOKEN stands in an address: letters, digits, - and _"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(vagrant, name, value, said):
+    run = vagrant.call("find_port", **{name: value})
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"Vagrantfile: {said}")
+    assert run.stderr.count("\n") == 1
 
 
 SUM = "0123456789ab" + "0" * 52

@@ -57,6 +57,11 @@ module Triggers
     $stdout.puts said
   end
 
+  # After `destroy`: the next VM is a new one.
+  def forget_port(machine)
+    forget("port") unless machine.id
+  end
+
   private
 
   def warn_of_box(machine)
@@ -70,7 +75,7 @@ module Triggers
     wanted = port
     free = (wanted..65_535).find { |number| free?(number) } or abort "There is no free port from #{wanted} on."
     machine.ui.warn("Port #{wanted} is taken: #{free} it is.") if free != wanted
-    remember("port", free)
+    remember("port", "#{self['LABKIT_PORT']} #{free}")
     machine.config.vm.networks.each { |_, options| options[:host] = free if options[:id] == "jupyter" }
   end
 

@@ -22,9 +22,10 @@ class ClassVM
       abort "Vagrantfile: #{name} is a number, not #{value.inspect}." if number && value.to_s !~ /\A\d+\z/
       [name, number ? value.to_i : value]
     end
-    return if self["LABKIT_PORT"].between?(1024, 65_535)
-
-    abort "Vagrantfile: LABKIT_PORT is a number from 1024 to 65535, not #{self['LABKIT_PORT']}."
+    self["LABKIT_PORT"].between?(1024, 65_535) or
+      abort "Vagrantfile: LABKIT_PORT is a number from 1024 to 65535, not #{self['LABKIT_PORT']}."
+    self["LABKIT_TOKEN"].match?(/\A[\w-]*\z/) or
+      abort "Vagrantfile: LABKIT_TOKEN stands in an address: letters, digits, - and _, not #{self['LABKIT_TOKEN'].inspect}."
   end
 
   def [](name)
@@ -55,9 +56,10 @@ class ClassVM
     self["LABKIT_BOX"].empty? && !Dir.glob("build/mydocker-*.box", base: @folder).empty?
   end
 
-  # The host's port: the one that this VM had before, else the setting.
+  # The host's port: the one that this VM had before, else the setting; also when LABKIT_PORT has changed since.
   def port
-    (recall("port") || self["LABKIT_PORT"]).to_i
+    asked, had = recall("port").to_s.split.map(&:to_i)
+    had && (ENV["LABKIT_PORT"].to_s.empty? || asked == self["LABKIT_PORT"]) ? had : self["LABKIT_PORT"]
   end
 
   # The course as a .tgz for provision.sh: its manifest first, then the files that vm/files names.
