@@ -46,9 +46,11 @@ state = Struct.new(:id).new(given["state"].to_sym)
 networks = [[:forwarded_port, { id: "jupyter" }]]
 config = Struct.new(:vm).new(Struct.new(:networks, :boot_timeout).new(networks, 1))
 id = given["state"] == "not_created" ? nil : "1"
-machine = Machine.new(id, state, UI.new, Shell.new, config, :virtualbox)
+machine = Machine.new(id, state, UI.new, Shell.new, config, given["provider"].to_sym)
 class_vm = ClassVM.new(given["folder"], given["settings"])
-given["calls"].each { |name| class_vm.public_send(name, machine) }
+given["calls"].each do |name|
+  name == "start" ? state.id = :running : class_vm.public_send(name, machine)
+end
 exit if given["calls"].any?
 
 # No calls: which box is it?
@@ -89,14 +91,18 @@ class Vagrant:
         self.driver.write_text(DRIVER)
         # The VM's vagrant user may do anything; here nobody needs to be root.
         self.command("sudo", 'exec "$@"')
-        address = "http://127.0.0.1:$1/lab/tree/00-start-here.ipynb?token="
-        self.command("labkit-url", f'echo "{address}{TOKEN}"')
+        self.address("$1")
 
     def command(self, name, body):
         """A command of the VM."""
         self.tools.mkdir(exist_ok=True)
         (self.tools / name).write_text(f"#!/bin/sh\n{body}\n")
         (self.tools / name).chmod(0o755)
+
+    def address(self, port):
+        """What labkit-url says."""
+        page = f"http://127.0.0.1:{port}/lab/tree/00-start-here.ipynb?token={TOKEN}"
+        self.command("labkit-url", f'echo "{page}"')
 
     def box(self, provider="libvirt", release="", **environment):
         """What is chosen, as Vagrant's settings are called."""
@@ -105,9 +111,16 @@ class Vagrant:
         return json.loads(run.stdout)
 
     def call(
-        self, *names, words=(), state="running", port=8888, provider="", release="", **environment
+        self,
+        *names,
+        words=(),
+        state="running",
+        port=8888,
+        provider="virtualbox",
+        release="",
+        **environment,
     ):
-        settings = {"LABKIT_PORT": port, "LABKIT_TOKEN": "", "LABKIT_BOX": ""}
+        settings = {"LABKIT_PORT": port, "LABKIT_TOKEN": "", "LABKIT_BOX": "", "LABKIT_DRIVER": ""}
         given = {
             "folder": str(self.folder),
             "settings": settings,
@@ -280,6 +293,7 @@ def test_the_vm_after_a_destroyed_one_has_the_port_of_the_settings(vagrant):
     [
         ("LABKIT_PORT", "eighty", 'LABKIT_PORT is a number, not "eighty".'),
         ("LABKIT_PORT", "80", "LABKIT_PORT is a number from 1024 to 65535, not 80."),
+        ("LABKIT_DRIVER", "xen", 'LABKIT_DRIVER is kvm or qemu, not "xen".'),
         ("LABKIT_TOKEN", "a b&c#d", "LABKIT_TOKEN stands in an address: letters, digits, - and _"),
     ],
 )
@@ -288,6 +302,23 @@ def test_a_setting_that_cannot_be_is_named(vagrant, name, value, said):
     assert run.returncode == 1
     assert run.stderr.startswith(f"Vagrantfile: {said}")
     assert run.stderr.count("\n") == 1
+
+
+def test_emulation_is_announced_with_its_reason(vagrant):
+    run = vagrant.call("find_port", state="poweroff", provider="libvirt", LABKIT_DRIVER="qemu")
+    assert "five to ten times slower: LABKIT_DRIVER asks for it." in run.stdout
+    run = vagrant.call("find_port", state="poweroff", provider="virtualbox", LABKIT_DRIVER="qemu")
+    assert "slower" not in run.stdout
+
+
+def test_a_start_with_kvm_that_fails_says_what_to_try(vagrant):
+    hint = "is KVM broken here? Try LABKIT_DRIVER=qemu vagrant up"
+    kvm = {"provider": "libvirt", "LABKIT_DRIVER": "kvm"}
+    assert hint in vagrant.call("find_port", state="poweroff", **kvm).stdout
+    with jupyter(TOKEN) as port:
+        vagrant.address(port)
+        run = vagrant.call("find_port", "start", "print_address", state="poweroff", **kvm)
+    assert (run.returncode, hint in run.stdout) == (0, False)
 
 
 SUM = "0123456789ab" + "0" * 52

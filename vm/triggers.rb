@@ -15,6 +15,7 @@ module Triggers
     return if machine.state.id == :running
 
     warn_of_box(machine)
+    warn_of_driver(machine.ui) if machine.provider_name == :libvirt
     move_port(machine)
   end
 
@@ -45,6 +46,7 @@ module Triggers
   def print_address(machine)
     return unless machine.state.id == :running
 
+    @up = true
     # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
     machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
       abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
@@ -69,6 +71,21 @@ module Triggers
     return if machine.id || !self["LABKIT_BOX"].empty? || !File.file?(box) || checksum(box)
 
     machine.ui.warn("build/SHA256SUMS does not name #{File.basename(box)}, so it is not checked. Cure: make -B box")
+  end
+
+  def warn_of_driver(says)
+    if driver == "kvm"
+      at_exit { says.warn("If the VM did not boot: is KVM broken here? Try LABKIT_DRIVER=qemu vagrant up") unless @up }
+    else
+      says.warn("Without hardware virtualisation the VM is five to ten times slower: #{why_emulated}.")
+    end
+  end
+
+  def why_emulated
+    if self["LABKIT_DRIVER"] == "qemu" then "LABKIT_DRIVER asks for it"
+    elsif File.exist?("/dev/kvm") then "you may not write to /dev/kvm. Cure: sudo usermod -aG kvm $USER, then log in again"
+    else "there is no /dev/kvm. Cure: switch virtualisation on in this machine's firmware"
+    end
   end
 
   def move_port(machine)

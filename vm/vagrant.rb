@@ -26,6 +26,8 @@ class ClassVM
       abort "Vagrantfile: LABKIT_PORT is a number from 1024 to 65535, not #{self['LABKIT_PORT']}."
     self["LABKIT_TOKEN"].match?(/\A[\w-]*\z/) or
       abort "Vagrantfile: LABKIT_TOKEN stands in an address: letters, digits, - and _, not #{self['LABKIT_TOKEN'].inspect}."
+    ["", "kvm", "qemu"].include?(self["LABKIT_DRIVER"]) or
+      abort "Vagrantfile: LABKIT_DRIVER is kvm or qemu, not #{self['LABKIT_DRIVER'].inspect}."
   end
 
   def [](name)
@@ -60,6 +62,13 @@ class ClassVM
   def port
     asked, had = recall("port").to_s.split.map(&:to_i)
     had && (ENV["LABKIT_PORT"].to_s.empty? || asked == self["LABKIT_PORT"]) ? had : self["LABKIT_PORT"]
+  end
+
+  # libvirt's: hardware virtualisation where this user may have it.
+  def driver
+    return self["LABKIT_DRIVER"] unless self["LABKIT_DRIVER"].empty?
+
+    File.writable?("/dev/kvm") ? "kvm" : "qemu"
   end
 
   # The course as a .tgz for provision.sh: its manifest first, then the files that vm/files names.
