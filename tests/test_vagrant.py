@@ -4,11 +4,14 @@ Its machine runs the VM's own commands, such as labkit-course, in a folder of th
 a real VM shows is in tests/vm.py.
 """
 
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
+import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -347,6 +350,46 @@ def test_a_built_box_that_has_no_checksum_is_taken_with_a_warning(vagrant):
     said = vagrant.call("find_port", state="not_created").stdout
     warning = "warn: build/SHA256SUMS does not name mydocker-virtualbox.box, so it is not checked."
     assert said.startswith(warning)
+
+
+def test_boxes_are_looked_for_in_the_order_that_the_readme_names(vagrant):
+    """LABKIT_BOX, build/, a release, a public one."""
+    release = "https://example.org/metadata.json"
+    public = {"box": "public/box"}
+    assert vagrant.box() == public
+    released = {"box": "mydocker/class", "box_url": release}
+    assert vagrant.box(release=release) == released
+    assert vagrant.box("virtualbox", release=release) == released
+    assert vagrant.box("parallels", release=release) == public
+    assert vagrant.box("vmware_desktop", release=release) == public
+    build(vagrant, f"{SUM}  mydocker-libvirt.box\n")
+    assert vagrant.box(release=release)["box"] == "mydocker-0123456789ab"
+    assert vagrant.box("parallels", release=release) == public
+    assert vagrant.box(release=release, LABKIT_BOX="debian/trixie64") == {"box": "debian/trixie64"}
+
+
+def test_a_releases_metadata_names_each_box_with_its_checksum_and_architecture(tmp_path):
+    (tmp_path / "vm").mkdir()
+    (tmp_path / "build").mkdir()
+    shutil.copy(ROOT / "vm" / "metadata.py", tmp_path / "vm")
+    inside = json.dumps({"provider": "libvirt", "architecture": "arm64"}).encode()
+    with tarfile.open(tmp_path / "build/mydocker-libvirt.box", "w") as box:
+        member = tarfile.TarInfo("metadata.json")
+        member.size = len(inside)
+        box.addfile(member, io.BytesIO(inside))
+    (tmp_path / "build/SHA256SUMS").write_text(f"{SUM}  mydocker-libvirt.box\n")
+    command = [sys.executable, tmp_path / "vm/metadata.py", "1.2", "https://example.org/v1.2"]
+    said = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    provider = {
+        "name": "libvirt",
+        "url": "https://example.org/v1.2/mydocker-libvirt.box",
+        "checksum_type": "sha256",
+        "checksum": SUM,
+        "architecture": "arm64",
+        "default_architecture": True,
+    }
+    versions = [{"version": "1.2", "providers": [provider]}]
+    assert said == {"name": "mydocker/class", "versions": versions}
 
 
 def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, monkeypatch):

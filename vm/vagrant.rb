@@ -11,6 +11,8 @@ class ClassVM
 
   # Made by running, not part of the course.
   DERIVED = %r{(^|/)(__pycache__|\.ipynb_checkpoints)/|^notebooks/work/}
+  # What a release has boxes for.
+  RELEASED = %i[libvirt virtualbox].freeze
 
   # folder: the course's; settings: name => default, an Integer where only a number will do.
   def initialize(folder, settings)
@@ -45,7 +47,7 @@ class ClassVM
       take(vm, named) if named.include?("://")
     elsif File.file?(built)
       take(vm, built, checksum(built))
-    elsif !release.empty?
+    elsif !release.empty? && RELEASED.include?(provider)
       vm.box = "mydocker/class"
       vm.box_url = release
     else
