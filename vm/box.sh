@@ -55,7 +55,7 @@ mapfile -t files < <(xargs -a vm/files -I{} find {} -type f -not -path '*/__pyca
   -not -path '*/.ipynb_checkpoints/*' -not -path 'notebooks/work/*' | LC_ALL=C sort)
 sha256sum "${files[@]}" > "$work/.delivered"
 tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - \
-  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$work/course.tgz"
+  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$new/course.tgz" # also for other VM managers
 
 say "Debian $SUITE ($arch)"
 touch "$work/started"
@@ -71,7 +71,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory --architectu
     echo MODULES=list > "$1/etc/initramfs-tools/conf.d/box" &&
     printf "%s\n" ext4 virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix vmw_pvscsi \
       > "$1/etc/initramfs-tools/modules"' \
-  --customize-hook="vm/customize.sh \"\$1\" $work/course.tgz" \
+  --customize-hook="vm/customize.sh \"\$1\" $new/course.tgz" \
   "$SUITE" "$root" ${MIRROR:+"$MIRROR"}
 dpkg-query --admindir="$root/var/lib/dpkg" -W > "$new/packages.txt"
 find "$root" -newer "$work/started" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
@@ -150,7 +150,7 @@ virtualbox() {
   # The image's identity, which qemu-img draws at random.
   at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
   printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
-  sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/; s/@UUID@/$UUID/" \
+  sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/" \
     vm/box.ovf > "$work/virtualbox/box.ovf"
   echo "{\"provider\":\"virtualbox\",\"architecture\":\"$arch\"}" > "$work/virtualbox/metadata.json"
   # The cloud kernel has no driver for the network card that VirtualBox emulates by default.
