@@ -4,6 +4,7 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,23 @@ def test_what_cannot_be_read_is_named_and_the_rest_comes(tmp_path, learner):
         )
     )
     assert work(tmp_path, missing) == {"notebooks/02.ipynb": "mine"}
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, learner):
+    (learner / "notebooks/01.ipynb.new").symlink_to("/dev/full")
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
+    place = learner / "notebooks/01.ipynb"
+    cure = "Cure: make room in the VM"
+    said = f"labkit-course: {place}: No space left on device. {cure}\n"
+    assert failure.value.stderr == said
+    assert place.read_text() == "one"
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [COURSE, "work", learner], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert run.returncode == 1
+    assert run.stderr == f"labkit-course: No space left on device. {cure}\n"
 
 
 def test_without_words_it_says_how_it_is_used():

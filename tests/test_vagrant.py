@@ -223,7 +223,8 @@ def jupyter(token):
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == f"/api/status?token={token}" else 403)
+            known = self.path in ("/api", f"/api/status?token={token}")
+            self.send_response(200 if known else 403)
             self.end_headers()
 
         def log_message(self, *_):
@@ -263,6 +264,24 @@ def test_what_was_saved_before_the_last_start_does_not_count(vagrant):
     run = vagrant.call("save_work", words=["destroy"], state="poweroff")
     assert run.returncode == 1
     assert "the VM is off and was not asked for it. Nothing is destroyed" in run.stderr
+
+
+def test_in_a_vm_without_room_the_address_is_told_all_the_same(tmp_path):
+    (tmp_path / ".labkit-token").write_text(TOKEN)
+    script = (ROOT / "vm/guest/labkit-url").read_text()
+    with jupyter(TOKEN) as port:
+        (tmp_path / "labkit-url").write_text(script.replace("127.0.0.1:8888", f"127.0.0.1:{port}"))
+        run = subprocess.run(
+            ["sh", "-c", "ulimit -f 0; exec python3 labkit-url 8899"],
+            cwd=tmp_path,
+            env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+    address = f"http://127.0.0.1:8899/lab/tree/00-start-here.ipynb?token={TOKEN}\n"
+    assert (run.returncode, run.stdout) == (0, address)
+    assert run.stderr.startswith(f"labkit-url: {tmp_path}/.labkit-port cannot keep the port 8899:")
+    assert run.stderr.count("\n") == 1
 
 
 def port_at_start(vagrant, **settings):

@@ -51,12 +51,12 @@ module Triggers
     machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
       abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
     forget("saved") # it runs on after a `provision`, which saved it
-    said = ask_address(machine)
-    unless leads?(said, 5)
-      said = forward_again(machine) && ask_address(machine)
-      said && leads?(said, 60) or abort "Port #{port} does not lead to the VM. Cure: vagrant reload"
+    address = ask_address(machine)
+    unless leads?(address, 5)
+      address = forward_again(machine) && ask_address(machine)
+      address && leads?(address, 60) or abort "Port #{port} does not lead to the VM. Cure: vagrant reload"
     end
-    $stdout.puts said
+    $stdout.puts address
   end
 
   # After `destroy`: the next VM is a new one.
@@ -103,22 +103,30 @@ module Triggers
     false
   end
 
-  # What labkit-url says once JupyterLab answers in the VM; the address is its last line.
+  # The address that labkit-url tells once JupyterLab answers in the VM.
   def ask_address(machine)
-    said = +""
-    status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
-    status.zero? ? said : abort(said)
+    status, address, trouble = ask(machine, "labkit-url #{port}")
+    abort trouble unless status.zero?
+    machine.ui.warn(trouble) unless trouble.empty?
+    address
+  end
+
+  # Run a command in the VM: its status, what it printed, and what it said on stderr.
+  def ask(machine, command)
+    said = { stdout: +"", stderr: +"" }
+    status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
+    [status, *said.values.map { |text| text.force_encoding("UTF-8").strip }]
   end
 
   # Whether that address leads to this VM within so many seconds. Another JupyterLab there refuses its token.
-  def leads?(said, seconds)
-    address = URI(said.lines.last.strip)
+  def leads?(address, seconds)
     deadline = now + seconds
     sleep 0.3 until (there = answers?(address)) || now > deadline
     there
   end
 
   def answers?(address)
+    address = URI(address)
     web = Net::HTTP.new(address.host, address.port, nil) # nil: no proxy
     web.open_timeout = web.read_timeout = 30
     web.get("/api/status?#{address.query}").is_a?(Net::HTTPOK)
@@ -144,14 +152,12 @@ module Triggers
 
   # name => content of what the learner changed, and a sentence for each thing that could not be read
   def fetch(machine)
-    said = { stdout: +"", stderr: +"" }
     # As root, because a learner may have made files as root.
     command = "set -o pipefail; sudo labkit-course work ~/mydocker | base64"
-    status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
-    lost = said[:stderr].force_encoding("UTF-8").lines(chomp: true)
-    raise "`#{command}` in the VM ended with #{status}: #{lost.join('; ')}" unless [0, 3].include?(status)
+    status, packed, lost = ask(machine, command)
+    raise "`#{command}` in the VM ended with #{status}: #{lost}" unless [0, 3].include?(status)
 
-    tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
+    tar = StringIO.new(Zlib.gunzip(packed.unpack1("m")))
     long = nil # a name of more than 100 bytes comes as an entry of its own, before its file
     files = {}
     Gem::Package::TarReader.new(tar).each do |entry|
@@ -161,7 +167,7 @@ module Triggers
       files[(long || entry.full_name).dup.force_encoding("UTF-8")] = entry.read.to_s
       long = nil
     end
-    [files, status.zero? ? [] : lost]
+    [files, status.zero? ? [] : lost.lines(chomp: true)]
   end
 
   # Write one file; return why that was not possible here, else nil.
