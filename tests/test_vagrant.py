@@ -7,6 +7,7 @@ a real VM shows is in tests/vm.py.
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -385,6 +386,27 @@ def test_boxes_are_looked_for_in_the_order_that_the_readme_names(vagrant):
     assert vagrant.box(release=release)["box"] == "mydocker-0123456789ab"
     assert vagrant.box("parallels", release=release) == public
     assert vagrant.box(release=release, LABKIT_BOX="debian/trixie64") == {"box": "debian/trixie64"}
+
+
+def test_a_box_can_be_named_by_its_file_its_address_and_a_releases_metadata(vagrant):
+    build(vagrant, "")
+    address = "https://example.org/a.box"
+    metadata = "https://example.org/metadata.json"
+    file = "build/mydocker-libvirt.box"
+    assert vagrant.box(LABKIT_BOX=file)["box_url"] == str(vagrant.folder / file)
+    assert vagrant.box(LABKIT_BOX=address)["box_url"] == address
+    assert vagrant.box(LABKIT_BOX=metadata) == {"box": "mydocker/class", "box_url": metadata}
+    names = {vagrant.box(LABKIT_BOX=named)["box"] for named in (file, address)}
+    assert len(names) == 2
+    assert all(re.fullmatch("mydocker-[0-9a-f]{12}", name) for name in names)
+
+
+@pytest.mark.parametrize("named", ["build/mydoker.box", "../class", "metadata.json", "a.box"])
+def test_a_mistyped_file_is_not_taken_for_a_name(vagrant, named):
+    run = vagrant.call(LABKIT_BOX=named)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"Vagrantfile: LABKIT_BOX: there is no file {vagrant.folder.parent}")
+    assert run.stderr.count("\n") == 1
 
 
 def test_a_releases_metadata_names_each_box_with_its_checksum_and_architecture(tmp_path):

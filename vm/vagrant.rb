@@ -41,15 +41,11 @@ class ClassVM
     built = built_box(provider)
     named = self["LABKIT_BOX"]
     if !named.empty?
-      vm.box = named
-      file = File.expand_path(named, @folder)
-      take(vm, file) if File.file?(file)
-      take(vm, named) if named.include?("://")
+      take_named(vm, named)
     elsif File.file?(built)
       take(vm, built, checksum(built))
     elsif !release.empty? && RELEASED.include?(provider)
-      vm.box = "mydocker/class"
-      vm.box_url = release
+      take_release(vm, release)
     else
       vm.box = public_box
     end
@@ -93,6 +89,24 @@ class ClassVM
   end
 
   private
+
+  def take_named(vm, named)
+    file = File.expand_path(named, @folder)
+    if File.file?(file) || named.include?("://")
+      address = File.file?(file) ? file : named
+      address.end_with?(".json") ? take_release(vm, address) : take(vm, address)
+    elsif named.match?(%r{\A\w[\w.-]*(/[\w.-]+)?\z}) && !named.end_with?(".box", ".json")
+      vm.box = named
+    else
+      abort "Vagrantfile: LABKIT_BOX: there is no file #{file}, and a box's name looks like debian/trixie64."
+    end
+  end
+
+  # A metadata.json, which names boxes and their checksums; Vagrant compares the name.
+  def take_release(vm, address)
+    vm.box = "mydocker/class"
+    vm.box_url = address
+  end
 
   # A box from a file or an address. Vagrant knows it by a name of which it must be the only one.
   def take(vm, address, checksum = nil)
