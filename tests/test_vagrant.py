@@ -405,7 +405,9 @@ def test_a_box_can_be_named_by_its_file_its_address_and_a_releases_metadata(vagr
 def test_a_mistyped_file_is_not_taken_for_a_name(vagrant, named):
     run = vagrant.call(LABKIT_BOX=named)
     assert run.returncode == 1
-    assert run.stderr.startswith(f"Vagrantfile: LABKIT_BOX: there is no file {vagrant.folder.parent}")
+    assert run.stderr.startswith(
+        f"Vagrantfile: LABKIT_BOX: there is no file {vagrant.folder.parent}"
+    )
     assert run.stderr.count("\n") == 1
 
 
@@ -431,6 +433,21 @@ def test_a_releases_metadata_names_each_box_with_its_checksum_and_architecture(t
     }
     versions = [{"version": "1.2", "providers": [provider]}]
     assert said == {"name": "mydocker/class", "versions": versions}
+
+
+def test_a_windows_checkout_keeps_the_line_ends_that_the_vm_needs(tmp_path):
+    """Git for Windows sets core.autocrlf; a script that begins with `#!/bin/sh` CR does not run."""
+    needed("git", "git")
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(ROOT / "vm", origin / "vm")
+    shutil.copy(ROOT / ".gitattributes", origin)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "core.autocrlf=true"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *command], cwd=origin, check=True, capture_output=True)
+    subprocess.run([*git, "clone", "-q", origin, clone], check=True)
+    files = [path for path in clone.rglob("vm/**/*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if b"\r" in path.read_bytes()] == []
 
 
 def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, monkeypatch):

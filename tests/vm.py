@@ -24,11 +24,13 @@ import xml.etree.ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 BOX = BUILD / "mydocker-libvirt.box"
 REPORTS = BUILD / "test-vm"
+BOX_MB = 350  # the most that a class should have to copy
 TOOLS = {
     "vagrant": "vagrant vagrant-libvirt",
     "libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu",
@@ -140,6 +142,8 @@ class Test:
             self.only_for_us()
         with self.phase("what is inside"):
             self.what_is_inside()
+        with self.phase("a kernel talks through ipc"):
+            self.ipc()
         with self.phase("nbval in the VM, as the ordinary user"):
             self.notebooks("ordinary", "")
         with self.phase("nbval in the VM, as root"):
@@ -170,8 +174,10 @@ class Test:
         with self.phase("the work and the token are still there"):
             expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
             expect(token_of(self.address) == token_of(before), "another token")
-            told = self.vagrant("ssh", "-c", "labkit-url").strip()
-            expect(told == self.address, f"labkit-url says {told}, not {self.address}")
+            self.same_address()
+        with self.phase("vagrant reload"):
+            expect(last_line(self.vagrant("reload")) == self.address, "another address")
+            self.page_answers()
         with self.phase("vagrant up forwards the port again where that has ended"):
             self.end_forwarding()
             self.address = last_line(self.vagrant("up"))
@@ -182,14 +188,29 @@ class Test:
             self.ssh("echo '# more' >> mydocker/notebooks/mine.md")
             self.vagrant("destroy", "--force")
             expect(self.saved("notebooks/mine.md") == "# mine.md\n# more\n", "destroy did not save")
-            domains = self.virsh("list", "--all", "--name")
-            expect(not domains.strip(), f"libvirt still knows {domains}")
+            self.nothing_left()
+        with self.phase("the first vagrant up interrupted, then another with a token"):
+            self.interrupt_up()
+            self.address = last_line(self.vagrant("up", LABKIT_TOKEN="class-2026"))
+            expect(token_of(self.address) == "class-2026", f"not the token: {self.address}")
+            expect(port_of(self.address) == int(self.environment["LABKIT_PORT"]), "another port")
+            self.page_answers()
+        with self.phase("vagrant destroy is refused where the work cannot be asked for"):
+            self.virsh("destroy", self.virsh("list", "--name").strip())
+            said = self.vagrant("destroy", "--force", fails=True)
+            expect("Nothing is destroyed" in said, f"destroy of a VM that is off: {said}")
+            expect(self.virsh("list", "--all", "--name").strip(), "the VM is gone")
+            self.vagrant("destroy", "--force", LABKIT_DISCARD="1")
+            self.nothing_left()
 
     # ---- what it stands on
 
     def prepare(self) -> None:
         """The course as a stranger has it, in a folder of its own, with the box."""
         expect(BOX.exists(), "there is no build/mydocker-libvirt.box. Cure: make box")
+        for box in BUILD.glob("mydocker-*.box"):
+            size = box.stat().st_size // 10**6
+            expect(size < BOX_MB, f"{box.name} has {size} MB, more than {BOX_MB}")
         self.course.mkdir()
         for name in (ROOT / "vm" / "files").read_text().split():
             source, target = ROOT / name, self.course / name
@@ -284,6 +305,18 @@ class Test:
             said = self.ssh(command).strip()
             expect(said == answer, f"`{command}` says {said!r}, not {answer!r}")
 
+    def ipc(self) -> None:
+        """A kernel's messages pass through sockets in a folder of the user's, not through TCP."""
+        kernels = f"{self.address.partition('/lab/')[0]}/api/kernels"
+        header = {"Authorization": f"token {token_of(self.address)}"}
+        status, body = fetch(kernels, data=b'{"name": "labkit"}', headers=header)
+        expect(status == 201, f"starting a kernel: {status}")
+        kernel = json.loads(body)["id"]
+        path = f"$(mydocker/.venv/bin/jupyter --runtime-dir)/kernel-{kernel}.json"
+        transport = json.loads(self.ssh(f"cat {path}"))["transport"]
+        expect(transport == "ipc", f"the kernel's transport is {transport}")
+        fetch(f"{kernels}/{kernel}", method="DELETE", headers=header)
+
     def notebooks(self, name: str, prefix: str) -> None:
         arguments = f"notebooks -p no:cacheprovider -q --junitxml=/tmp/{name}.xml"
         self.ssh(f"cd mydocker && {prefix}.venv/bin/labkit test {arguments}")
@@ -339,6 +372,13 @@ class Test:
 
     def interrupted_up(self) -> None:
         self.vagrant("halt")
+        self.interrupt_up()
+        self.address = last_line(self.vagrant("up"))
+        self.page_answers()
+        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
+
+    def interrupt_up(self) -> None:
+        """`vagrant up`, and Ctrl-C while the VM boots."""
         up = subprocess.Popen(
             ["vagrant", "up"],
             cwd=self.course,
@@ -351,9 +391,14 @@ class Test:
         next(line for line in up.stdout if "Waiting for" in line or "Starting domain" in line)
         os.killpg(up.pid, signal.SIGINT)
         up.communicate()
-        self.address = last_line(self.vagrant("up"))
-        self.page_answers()
-        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
+
+    def nothing_left(self) -> None:
+        domains = self.virsh("list", "--all", "--name")
+        expect(not domains.strip(), f"libvirt still knows {domains}")
+
+    def same_address(self) -> None:
+        told = self.vagrant("ssh", "-c", "labkit-url").strip()
+        expect(told == self.address, f"labkit-url says {told}, not {self.address}")
 
     # ---- hands
 
@@ -490,11 +535,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def fetch(address: str) -> tuple[int, bytes]:
-    """Status and body; no proxy in between."""
+def fetch(address: str, **more: Any) -> tuple[int, bytes]:
+    """Status and body; no proxy in between. `more` is urllib's: data, headers, method."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=120) as answer:
+        with opener.open(urllib.request.Request(address, **more), timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, b""
