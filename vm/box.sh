@@ -148,7 +148,7 @@ virtualbox() {
   local vmdk=$work/virtualbox/box.vmdk at
   qemu-img convert -o subformat=streamOptimized -f raw -O vmdk "$disk" "$vmdk"
   # The image's identity, which qemu-img draws at random.
-  at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
+  at=$(grep -abo -m1 '^CID=' "$vmdk" | cut -d: -f1)
   printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
   sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/" \
     vm/box.ovf > "$work/virtualbox/box.ovf"
