@@ -14,22 +14,23 @@ class ClassVM
   # What a release has boxes for.
   RELEASED = %i[libvirt virtualbox].freeze
 
+  BOX_NAME = %r{\A\w[\w.-]*(/[\w.-]+)?(?<!\.box|\.json)\z}
+
   # folder: the course's; settings: name => default, an Integer where only a number will do.
   def initialize(folder, settings)
     @folder = folder
     @state = File.join(folder, ".vagrant")
-    @settings = settings.to_h do |name, default|
-      value = ENV[name].to_s.empty? ? default : ENV[name]
-      number = default.is_a?(Integer)
-      abort "Vagrantfile: #{name} is a number, not #{value.inspect}." if number && value.to_s !~ /\A\d+\z/
-      [name, number ? value.to_i : value]
+    @settings = settings.to_h { |name, default| [name, ENV[name].to_s.empty? ? default : ENV[name]] }
+    settings.select { |_, default| default.is_a?(Integer) }.each_key do |name|
+      check(name, "a number") { |value| value.to_s.match?(/\A\d+\z/) }
+      @settings[name] = self[name].to_i
     end
-    self["LABKIT_PORT"].between?(1024, 65_535) or
-      abort "Vagrantfile: LABKIT_PORT is a number from 1024 to 65535, not #{self['LABKIT_PORT']}."
-    self["LABKIT_TOKEN"].match?(/\A[\w-]*\z/) or
-      abort "Vagrantfile: LABKIT_TOKEN stands in an address: letters, digits, - and _, not #{self['LABKIT_TOKEN'].inspect}."
-    ["", "kvm", "qemu"].include?(self["LABKIT_DRIVER"]) or
-      abort "Vagrantfile: LABKIT_DRIVER is kvm or qemu, not #{self['LABKIT_DRIVER'].inspect}."
+    check("LABKIT_PORT", "a number from 1024 to 65535") { |port| port.between?(1024, 65_535) }
+    check("LABKIT_TOKEN", "letters, digits, - and _") { |token| token.match?(/\A[\w-]*\z/) }
+    check("LABKIT_DRIVER", "kvm or qemu") { |driver| ["", "kvm", "qemu"].include?(driver) }
+    check("LABKIT_BOX", "a file that is there, an address, or a name such as debian/trixie64") do |box|
+      box.empty? || file_or_address(box) || box.match?(BOX_NAME)
+    end
   end
 
   def [](name)
@@ -41,7 +42,11 @@ class ClassVM
     built = built_box(provider)
     named = self["LABKIT_BOX"]
     if !named.empty?
-      take_named(vm, named)
+      address = file_or_address(named)
+      if address.nil? then vm.box = named
+      elsif address.end_with?(".json") then take_release(vm, address)
+      else take(vm, address)
+      end
     elsif File.file?(built)
       take(vm, built, checksum(built))
     elsif !release.empty? && RELEASED.include?(provider)
@@ -90,16 +95,16 @@ class ClassVM
 
   private
 
-  def take_named(vm, named)
-    file = File.expand_path(named, @folder)
-    if File.file?(file) || named.include?("://")
-      address = File.file?(file) ? file : named
-      address.end_with?(".json") ? take_release(vm, address) : take(vm, address)
-    elsif named.match?(%r{\A\w[\w.-]*(/[\w.-]+)?\z}) && !named.end_with?(".box", ".json")
-      vm.box = named
-    else
-      abort "Vagrantfile: LABKIT_BOX: there is no file #{file}, and a box's name looks like debian/trixie64."
-    end
+  # Here, and not where a setting is used: there Vagrant takes it for an error in the Vagrantfile.
+  def check(name, what)
+    yield(self[name]) or abort "Vagrantfile: #{name} is #{what}, not #{self[name].inspect}."
+  end
+
+  def file_or_address(box)
+    file = File.expand_path(box, @folder)
+    return file if File.file?(file)
+
+    box if box.include?("://")
   end
 
   # A metadata.json, which names boxes and their checksums; Vagrant compares the name.
