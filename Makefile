@@ -31,7 +31,7 @@ test: setup
 	@$(BIN)/labkit test
 
 # The box is made again when something that it holds is newer.
-IN_BOX := $(shell find vm labkit notebooks tests requirements.lock pyproject.toml Makefile README.md -type f -not -path 'notebooks/work/*' -not -path '*/.*' -not -name '*.pyc')
+IN_BOX := $(shell find $$(cat vm/files) -type f -not -path 'notebooks/work/*' -not -path '*/.*' -not -name '*.pyc')
 build/mydocker-libvirt.box: $(IN_BOX)
 	@vm/box.sh
 

@@ -4,10 +4,12 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from labkit.__main__ import ROOT
+from tests.test_sandbox import ORDINARY
 
 COURSE = ROOT / "vm" / "guest" / "labkit-course"
 
@@ -27,10 +29,13 @@ def deliver(tmp_path, files):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def work(tmp_path):
-    command = [COURSE, "work", tmp_path / "learner"]
-    packed = subprocess.run(command, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+def work(tmp_path, missing=""):
+    """What is brought out, name to text; `missing` is what it says that it could not read."""
+    command = [*ORDINARY, COURSE, "work", tmp_path / "learner"]
+    run = subprocess.run(command, capture_output=True)
+    assert run.stderr.decode() == missing
+    assert run.returncode == (3 if missing else 0)
+    with tarfile.open(fileobj=io.BytesIO(run.stdout)) as tar:
         return {member.name: tar.extractfile(member).read().decode() for member in tar}
 
 
@@ -79,6 +84,49 @@ def test_the_work_is_what_was_changed_or_added(tmp_path, learner):
     (learner / "notebooks/.ipynb_checkpoints/02.ipynb").write_text("derived")
     (learner / "notebooks/dangling").symlink_to("nowhere")
     assert work(tmp_path) == {"notebooks/02.ipynb": "mine", "notebooks/ä b.md": "new"}
+
+
+def test_the_work_is_also_what_a_link_leads_to_and_a_folder_named_run(tmp_path, learner):
+    (tmp_path / "elsewhere.md").write_text("linked")
+    (learner / "notebooks/link.md").symlink_to(tmp_path / "elsewhere.md")
+    for folder in ("run", "work/run"):
+        (learner / "notebooks" / folder).mkdir(parents=True)
+        (learner / "notebooks" / folder / "a.py").write_text("x")
+    assert work(tmp_path) == {"notebooks/link.md": "linked", "notebooks/run/a.py": "x"}
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_comes(tmp_path, learner):
+    (learner / "notebooks/02.ipynb").write_text("mine")
+    (learner / "notebooks/secret.md").write_text("")
+    (learner / "notebooks/secret.md").chmod(0)
+    (learner / "notebooks/closed").mkdir(0)
+    (learner / "notebooks/home").symlink_to(tmp_path)
+    missing = "".join(
+        f"labkit-course: notebooks/{name} is not saved: {reason}\n"
+        for name, reason in (
+            ("home", "it is a link to a folder"),
+            ("secret.md", "Permission denied"),
+            ("closed", "Permission denied"),
+        )
+    )
+    assert work(tmp_path, missing) == {"notebooks/02.ipynb": "mine"}
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, learner):
+    (learner / "notebooks/01.ipynb.new").symlink_to("/dev/full")
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
+    place = learner / "notebooks/01.ipynb"
+    cure = "Cure: make room in the VM"
+    said = f"labkit-course: {place}: No space left on device. {cure}\n"
+    assert failure.value.stderr == said
+    assert place.read_text() == "one"
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [COURSE, "work", learner], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert run.returncode == 1
+    assert run.stderr == f"labkit-course: No space left on device. {cure}\n"
 
 
 def test_without_words_it_says_how_it_is_used():

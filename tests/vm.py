@@ -21,16 +21,18 @@ import time
 import urllib.error
 import urllib.request
 import xml.etree.ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 BOX = BUILD / "mydocker-libvirt.box"
 REPORTS = BUILD / "test-vm"
+BOX_MB = 350  # the most that a class should have to copy
 TOOLS = {
-    "vagrant": "vagrant",
+    "vagrant": "vagrant vagrant-libvirt",
     "libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu",
     "virsh": "libvirt-clients",
     "qemu-img": "qemu-utils",
@@ -62,15 +64,18 @@ def main() -> int:
     """Run all phases; return 0 where every promise held."""
     if os.environ.get(INSIDE):
         return inside()
+    if os.geteuid() != 0:
+        return fail("a libvirt of its own needs root. Try: sudo make test-vm")
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         packages = " ".join(TOOLS[tool] for tool in missing)
         return fail(f"{', '.join(missing)} not found. On Debian: apt install {packages}")
     plugins = subprocess.run(["vagrant", "plugin", "list"], capture_output=True, text=True).stdout
     if "vagrant-libvirt" not in plugins:
-        return fail("Vagrant has no libvirt provider. Cure: vagrant plugin install vagrant-libvirt")
-    if os.geteuid() != 0:
-        return fail("a libvirt of its own needs root. Try: sudo make test-vm")
+        return fail(
+            f"Vagrant has no libvirt provider in {vagrant_home()}. "
+            "Cure, as this user: vagrant plugin install vagrant-libvirt"
+        )
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vm.", dir=BUILD) as folder:
         namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -111,7 +116,7 @@ class Test:
         self.began = time.monotonic()
         self.ssh_port = free_port()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")} | {
-            "VAGRANT_HOME": str(folder / "vagrant"),
+            "VAGRANT_HOME": str(own_home(folder / "vagrant")),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
             "VAGRANT_DEFAULT_PROVIDER": "libvirt",
             "LABKIT_SSH_PORT": str(self.ssh_port),
@@ -137,6 +142,8 @@ class Test:
             self.only_for_us()
         with self.phase("what is inside"):
             self.what_is_inside()
+        with self.phase("a kernel talks through ipc"):
+            self.ipc()
         with self.phase("nbval in the VM, as the ordinary user"):
             self.notebooks("ordinary", "")
         with self.phase("nbval in the VM, as root"):
@@ -151,33 +158,59 @@ class Test:
         with self.phase("a newer course, a learner's notebook"):
             self.newer_course()
         with self.phase("vagrant halt saves the work"):
-            self.ssh("echo '# mine' > mydocker/notebooks/mine.md")
+            names = ["mine.md", "练习.ipynb", "作业.ipynb", f"{'长' * 40}.md"]
+            for name in names:
+                self.ssh(f"echo '# {name}' > mydocker/notebooks/{name}")
+            self.ssh("sudo chown root: mydocker/notebooks/练习.ipynb")
+            self.ssh("sudo chmod 600 mydocker/notebooks/练习.ipynb")
             self.vagrant("halt")
-            expect(self.saved("notebooks/mine.md") == "# mine\n", "halt did not save mine.md")
+            for name in names:
+                expect(self.saved(f"notebooks/{name}") == f"# {name}\n", f"halt lost {name}")
         before = self.address
         with self.phase("vagrant up again, its port taken"), listening(port_of(before)):
             self.address = last_line(self.vagrant("up"))
             expect(port_of(self.address) != port_of(before), f"the taken port: {self.address}")
             self.page_answers()
         with self.phase("the work and the token are still there"):
-            expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine\n", "mine.md is gone")
+            expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
             expect(token_of(self.address) == token_of(before), "another token")
-            told = self.vagrant("ssh", "-c", "labkit-url").strip()
-            expect(told == self.address, f"labkit-url says {told}, not {self.address}")
+            self.same_address()
+        with self.phase("vagrant reload"):
+            expect(last_line(self.vagrant("reload")) == self.address, "another address")
+            self.page_answers()
+        with self.phase("vagrant up forwards the port again where that has ended"):
+            self.end_forwarding()
+            self.address = last_line(self.vagrant("up"))
+            self.page_answers()
         with self.phase("an interrupted vagrant up, then another"):
             self.interrupted_up()
         with self.phase("vagrant destroy saves the work first"):
             self.ssh("echo '# more' >> mydocker/notebooks/mine.md")
             self.vagrant("destroy", "--force")
-            expect(self.saved("notebooks/mine.md") == "# mine\n# more\n", "destroy did not save")
-            domains = self.virsh("list", "--all", "--name")
-            expect(not domains.strip(), f"libvirt still knows {domains}")
+            expect(self.saved("notebooks/mine.md") == "# mine.md\n# more\n", "destroy did not save")
+            self.nothing_left()
+        with self.phase("the first vagrant up interrupted, then another with a token"):
+            self.interrupt_up()
+            self.address = last_line(self.vagrant("up", LABKIT_TOKEN="class-2026"))
+            expect(token_of(self.address) == "class-2026", f"not the token: {self.address}")
+            expect(port_of(self.address) == int(self.environment["LABKIT_PORT"]), "another port")
+            self.page_answers()
+        with self.phase("vagrant destroy is refused where the work cannot be asked for"):
+            self.virsh("destroy", self.virsh("list", "--name").strip())
+            said = self.vagrant("destroy", "--force", fails=True)
+            expect("Nothing is destroyed" in said, f"destroy of a VM that is off: {said}")
+            expect(self.virsh("list", "--all", "--name").strip(), "the VM is gone")
+            self.vagrant("destroy", "--force", LABKIT_DISCARD="1")
+            self.nothing_left()
 
     # ---- what it stands on
 
     def prepare(self) -> None:
         """The course as a stranger has it, in a folder of its own, with the box."""
         expect(BOX.exists(), "there is no build/mydocker-libvirt.box. Cure: make box")
+        for box in BUILD.glob("mydocker-*.box"):
+            size = box.stat().st_size // 10**6
+            expect(size < BOX_MB, f"{box.name} has {size} MB, more than {BOX_MB}")
         self.course.mkdir()
         for name in (ROOT / "vm" / "files").read_text().split():
             source, target = ROOT / name, self.course / name
@@ -235,10 +268,9 @@ class Test:
         expect("checksum" in said, f"a wrong checksum is not named:\n{said}")
 
     def bad_settings(self) -> None:
-        bad = (("LABKIT_CPUS", "two"), ("LABKIT_PORT", "80"), ("LABKIT_PORT", "99999"))
-        for name, value in bad:
+        for name, value in (("LABKIT_CPUS", "two"), ("LABKIT_PORT", "80"), ("LABKIT_TOKEN", "a&b")):
             said = self.vagrant("status", fails=True, **{name: value})
-            expect(said.startswith(f"Vagrantfile: {name} is a number"), f"{name}={value}: {said}")
+            expect(said.startswith(f"Vagrantfile: {name} "), f"{name}={value}: {said}")
             expect(len(said.splitlines()) == 1, said)
 
     def page_answers(self) -> None:
@@ -272,6 +304,18 @@ class Test:
         ):
             said = self.ssh(command).strip()
             expect(said == answer, f"`{command}` says {said!r}, not {answer!r}")
+
+    def ipc(self) -> None:
+        """A kernel's messages pass through sockets in a folder of the user's, not through TCP."""
+        kernels = f"{self.address.partition('/lab/')[0]}/api/kernels"
+        header = {"Authorization": f"token {token_of(self.address)}"}
+        status, body = fetch(kernels, data=b'{"name": "labkit"}', headers=header)
+        expect(status == 201, f"starting a kernel: {status}")
+        kernel = json.loads(body)["id"]
+        path = f"$(mydocker/.venv/bin/jupyter --runtime-dir)/kernel-{kernel}.json"
+        transport = json.loads(self.ssh(f"cat {path}"))["transport"]
+        expect(transport == "ipc", f"the kernel's transport is {transport}")
+        fetch(f"{kernels}/{kernel}", method="DELETE", headers=header)
 
     def notebooks(self, name: str, prefix: str) -> None:
         arguments = f"notebooks -p no:cacheprovider -q --junitxml=/tmp/{name}.xml"
@@ -320,8 +364,21 @@ class Test:
         expect(self.ssh(f"cat mydocker/{ours}") == delivered, "an unchanged notebook stayed old")
         self.page_answers()
 
+    def end_forwarding(self) -> None:
+        """What a closed terminal does to the ssh that leads from the host's port to the VM."""
+        pid_file = next(self.course.glob(".vagrant/machines/default/libvirt/pids/ssh_*.pid"))
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        wait_until(lambda: not is_answering(port_of(self.address)), "the port still answers")
+
     def interrupted_up(self) -> None:
         self.vagrant("halt")
+        self.interrupt_up()
+        self.address = last_line(self.vagrant("up"))
+        self.page_answers()
+        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
+
+    def interrupt_up(self) -> None:
+        """`vagrant up`, and Ctrl-C while the VM boots."""
         up = subprocess.Popen(
             ["vagrant", "up"],
             cwd=self.course,
@@ -334,9 +391,14 @@ class Test:
         next(line for line in up.stdout if "Waiting for" in line or "Starting domain" in line)
         os.killpg(up.pid, signal.SIGINT)
         up.communicate()
-        self.address = last_line(self.vagrant("up"))
-        self.page_answers()
-        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine\n", "mine.md is gone")
+
+    def nothing_left(self) -> None:
+        domains = self.virsh("list", "--all", "--name")
+        expect(not domains.strip(), f"libvirt still knows {domains}")
+
+    def same_address(self) -> None:
+        told = self.vagrant("ssh", "-c", "labkit-url").strip()
+        expect(told == self.address, f"labkit-url says {told}, not {self.address}")
 
     # ---- hands
 
@@ -401,6 +463,20 @@ class Test:
         self.times[name] = time.monotonic() - began
 
 
+def vagrant_home() -> Path:
+    """Where Vagrant keeps this user's boxes and plugins."""
+    return Path(os.environ.get("VAGRANT_HOME") or "~/.vagrant.d").expanduser()
+
+
+def own_home(folder: Path) -> Path:
+    """A home for Vagrant with boxes of its own and this user's plugins."""
+    folder.mkdir()
+    for name in ("plugins.json", "gems"):
+        if (plugins := vagrant_home() / name).exists():
+            (folder / name).symlink_to(plugins.resolve())
+    return folder
+
+
 def kvm_boots() -> bool:
     """Whether KVM brings the box's kernel to the point where it misses its disk."""
     if not os.access("/dev/kvm", os.W_OK):
@@ -427,11 +503,17 @@ def mount_over(source: Path, target: Path) -> None:
 
 
 def wait_for(path: Path, daemon: subprocess.Popen) -> None:
-    """Until a daemon has made its socket; one that ends, or needs a minute, is a failure."""
+    """Until a daemon has made its socket; one that ends is a failure."""
+    otherwise = f"{daemon.args[0]} did not start: see {REPORTS / daemon.args[0]}.log"
+    wait_until(lambda: path.exists() or daemon.poll() is not None, otherwise)
+    expect(path.exists(), otherwise)
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Until a condition holds; after a minute it is a failure."""
     end = time.monotonic() + 60
-    while not path.exists():
-        if daemon.poll() is not None or time.monotonic() > end:
-            raise Failure(f"{daemon.args[0]} did not start: see {REPORTS / daemon.args[0]}.log")
+    while not condition():
+        expect(time.monotonic() < end, otherwise)
         time.sleep(0.1)
 
 
@@ -442,17 +524,22 @@ def listening(port: int) -> Iterator[socket.socket]:
         yield server
 
 
+def is_answering(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def fetch(address: str) -> tuple[int, bytes]:
-    """Status and body; no proxy in between."""
+def fetch(address: str, **more: Any) -> tuple[int, bytes]:
+    """Status and body; no proxy in between. `more` is urllib's: data, headers, method."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(address, timeout=120) as answer:
+        with opener.open(urllib.request.Request(address, **more), timeout=120) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, b""

@@ -45,6 +45,8 @@ free=$(df --output=avail --block-size=1M "$OUT" | tail -1)
 work=$(mktemp -d "$OUT/box.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
+new=$work/new # what $OUT gets, when it is whole
+mkdir "$new"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml)
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8
 
@@ -53,7 +55,7 @@ mapfile -t files < <(xargs -a vm/files -I{} find {} -type f -not -path '*/__pyca
   -not -path '*/.ipynb_checkpoints/*' -not -path 'notebooks/work/*' | LC_ALL=C sort)
 sha256sum "${files[@]}" > "$work/.delivered"
 tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - \
-  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$work/course.tgz"
+  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$new/course.tgz" # also for other VM managers
 
 say "Debian $SUITE ($arch)"
 touch "$work/started"
@@ -69,9 +71,9 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory --architectu
     echo MODULES=list > "$1/etc/initramfs-tools/conf.d/box" &&
     printf "%s\n" ext4 virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix vmw_pvscsi \
       > "$1/etc/initramfs-tools/modules"' \
-  --customize-hook="vm/customize.sh \"\$1\" $work/course.tgz" \
+  --customize-hook="vm/customize.sh \"\$1\" $new/course.tgz" \
   "$SUITE" "$root" ${MIRROR:+"$MIRROR"}
-dpkg-query --admindir="$root/var/lib/dpkg" -W > "$OUT/packages.txt"
+dpkg-query --admindir="$root/var/lib/dpkg" -W > "$new/packages.txt"
 find "$root" -newer "$work/started" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 say "the disk"
@@ -117,11 +119,10 @@ fi
 # Disks that are compressed inside, in boxes that are not: quick to unpack and to read.
 box() { # box NAME FILE…: the files of the folder $work/NAME
   tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --mode=644 \
-    -C "$work/$1" -cf "$work/$1.box" "${@:2}"
-  mv "$work/$1.box" "$OUT/mydocker-$1.box"
+    -C "$work/$1" -cf "$new/mydocker-$1.box" "${@:2}"
+  rm -r "${work:?}/$1"
 }
 mkdir "$work/libvirt" "$work/virtualbox"
-rm -f "$OUT"/mydocker-*.box
 say "the box for libvirt"
 if [ "$grub" = i386-pc ]; then : > "$work/libvirt/Vagrantfile"; else
   case $arch in
@@ -147,9 +148,9 @@ virtualbox() {
   local vmdk=$work/virtualbox/box.vmdk at
   qemu-img convert -o subformat=streamOptimized -f raw -O vmdk "$disk" "$vmdk"
   # The image's identity, which qemu-img draws at random.
-  at=$(head -c 65536 "$vmdk" | grep -aboE -m1 '^CID=' | cut -d: -f1)
+  at=$(grep -abo -m1 '^CID=' "$vmdk" | cut -d: -f1)
   printf 6d796421 | dd of="$vmdk" bs=1 seek=$((at + 4)) conv=notrunc status=none
-  sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/; s/@UUID@/$UUID/" \
+  sed -e "s/@BYTES@/$(stat -c %s "$disk")/; s/@FILE@/$(stat -c %s "$vmdk")/" \
     vm/box.ovf > "$work/virtualbox/box.ovf"
   echo "{\"provider\":\"virtualbox\",\"architecture\":\"$arch\"}" > "$work/virtualbox/metadata.json"
   # The cloud kernel has no driver for the network card that VirtualBox emulates by default.
@@ -168,6 +169,11 @@ else
   say "no box for VirtualBox: vm/box.ovf describes a machine with a BIOS"
 fi
 
-cp "$root/boot/$kernel" "$OUT/vmlinuz" # for the question whether KVM works here
-(cd "$OUT" && sha256sum mydocker-*.box > SHA256SUMS)
+cp "$root/boot/$kernel" "$new/vmlinuz" # for the question whether KVM works here
+(cd "$new" && sha256sum mydocker-*.box > SHA256SUMS)
+# The box that make looks for comes last.
+rm -f "$OUT"/mydocker-*.box
+mv "$new/mydocker-libvirt.box" "$work"
+mv "$new"/* "$OUT"
+mv "$work/mydocker-libvirt.box" "$OUT"
 say "done: $(cd "$OUT" && du -m mydocker-*.box | awk '{printf "%s%s, %s MB", sep, $2, $1; sep = "; "}')"

@@ -6,21 +6,27 @@ metadata.py VERSION ADDRESS: ADDRESS is the folder in which the boxes of build/S
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
 version, address = sys.argv[1:]
-sums = Path(__file__).resolve().parent.parent / "build" / "SHA256SUMS"
+build = Path(__file__).resolve().parent.parent / "build"
 providers = []
-for line in sums.read_text().splitlines():
+for line in (build / "SHA256SUMS").read_text().splitlines():
     checksum, name = line.split()
+    with tarfile.open(build / name) as box:
+        inside = json.load(box.extractfile("metadata.json"))
     providers.append(
         {
-            "name": name.removeprefix("mydocker-").removesuffix(".box"),
+            "name": inside["provider"],
             "url": f"{address}/{name}",
             "checksum_type": "sha256",
             "checksum": checksum,
+            # Vagrant 2.4 takes a box without one for any machine's.
+            "architecture": inside["architecture"],
+            "default_architecture": True,
         }
     )
 release = {"version": version, "providers": providers}

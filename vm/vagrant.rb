@@ -1,28 +1,36 @@
-# What the Vagrantfile does besides settings: which box, which port, the course in, the work out.
+# What the Vagrantfile asks while it is read: which settings, which box, which port, which course.
 require "digest"
 require "fileutils"
 require "rubygems/package"
-require "socket"
 require "stringio"
 require "zlib"
+require_relative "triggers"
 
 class ClassVM
+  include Triggers
+
   # Made by running, not part of the course.
   DERIVED = %r{(^|/)(__pycache__|\.ipynb_checkpoints)/|^notebooks/work/}
+  # What a release has boxes for.
+  RELEASED = %i[libvirt virtualbox].freeze
+
+  BOX_NAME = %r{\A\w[\w.-]*(/[\w.-]+)?(?<!\.box|\.json)\z}
 
   # folder: the course's; settings: name => default, an Integer where only a number will do.
   def initialize(folder, settings)
     @folder = folder
     @state = File.join(folder, ".vagrant")
-    @settings = settings.to_h do |name, default|
-      value = ENV[name].to_s.empty? ? default : ENV[name]
-      number = default.is_a?(Integer)
-      abort "Vagrantfile: #{name} is a number, not #{value.inspect}." if number && value.to_s !~ /\A\d+\z/
-      [name, number ? value.to_i : value]
+    @settings = settings.to_h { |name, default| [name, ENV[name].to_s.empty? ? default : ENV[name]] }
+    settings.select { |_, default| default.is_a?(Integer) }.each_key do |name|
+      check(name, "a number") { |value| value.to_s.match?(/\A\d+\z/) }
+      @settings[name] = self[name].to_i
     end
-    return if self["LABKIT_PORT"].between?(1024, 65_535)
-
-    abort "Vagrantfile: LABKIT_PORT is a number from 1024 to 65535, not #{self['LABKIT_PORT']}."
+    check("LABKIT_PORT", "a number from 1024 to 65535") { |port| port.between?(1024, 65_535) }
+    check("LABKIT_TOKEN", "letters, digits, - and _") { |token| token.match?(/\A[\w-]*\z/) }
+    check("LABKIT_DRIVER", "kvm or qemu") { |driver| ["", "kvm", "qemu"].include?(driver) }
+    check("LABKIT_BOX", "a file that is there, an address, or a name such as debian/trixie64") do |box|
+      box.empty? || file_or_address(box) || box.match?(BOX_NAME)
+    end
   end
 
   def [](name)
@@ -31,22 +39,18 @@ class ClassVM
 
   # The box of LABKIT_BOX, of build/, of a release, or a public one.
   def choose_box(vm, provider, release, public_box)
-    built = File.join(@folder, "build", "mydocker-#{provider}.box")
+    built = built_box(provider)
     named = self["LABKIT_BOX"]
     if !named.empty?
-      vm.box = named
-      file = File.expand_path(named, @folder)
-      take(vm, file, Digest::SHA256.hexdigest([file, File.stat(file).size, File.mtime(file).to_i].join(" "))) if File.file?(file)
-      take(vm, named, Digest::SHA256.hexdigest(named)) if named.include?("://")
+      address = file_or_address(named)
+      if address.nil? then vm.box = named
+      elsif address.end_with?(".json") then take_release(vm, address)
+      else take(vm, address)
+      end
     elsif File.file?(built)
-      checksum = checksums[File.basename(built)]
-      abort "Vagrantfile: build/SHA256SUMS does not name #{built}. Cure: make box" unless checksum
-      take(vm, built, checksum)
-      vm.box_download_checksum = checksum
-      vm.box_download_checksum_type = "sha256"
-    elsif !release.empty?
-      vm.box = "mydocker/class"
-      vm.box_url = release
+      take(vm, built, checksum(built))
+    elsif !release.empty? && RELEASED.include?(provider)
+      take_release(vm, release)
     else
       vm.box = public_box
     end
@@ -54,12 +58,20 @@ class ClassVM
 
   # Whether the box was made by `make box`, as far as the settings tell.
   def own_box?
-    self["LABKIT_BOX"].empty? && !checksums.empty?
+    self["LABKIT_BOX"].empty? && !Dir.glob("build/mydocker-*.box", base: @folder).empty?
   end
 
-  # The host's port: the one that this VM had before, else the setting.
+  # The host's port: the one that this VM had before, else the setting; also when LABKIT_PORT has changed since.
   def port
-    (recall("port") || self["LABKIT_PORT"]).to_i
+    asked, had = recall("port").to_s.split.map(&:to_i)
+    had && (ENV["LABKIT_PORT"].to_s.empty? || asked == self["LABKIT_PORT"]) ? had : self["LABKIT_PORT"]
+  end
+
+  # libvirt's: hardware virtualisation where this user may have it.
+  def driver
+    return self["LABKIT_DRIVER"] unless self["LABKIT_DRIVER"].empty?
+
+    File.writable?("/dev/kvm") ? "kvm" : "qemu"
   end
 
   # The course as a .tgz for provision.sh: its manifest first, then the files that vm/files names.
@@ -81,100 +93,47 @@ class ClassVM
     end
   end
 
-  # Before a start: move the port where another program has it.
-  def find_port(machine)
-    return if machine.state.id == :running
-
-    wanted = port
-    free = (wanted..65_535).find { |number| free?(number) } or abort "There is no free port from #{wanted} on."
-    machine.ui.warn("Port #{wanted} is taken: #{free} it is.") if free != wanted
-    remember("port", free)
-    machine.config.vm.networks.each { |_, options| options[:host] = free if options[:id] == "jupyter" }
-  end
-
-  # Copy what the learner changed to saved/TIME; nothing where that is saved already.
-  def save_work(machine)
-    unless machine.state.id == :running
-      refuse("the VM is off and was not asked for it") if destroying? && machine.id && !recall("saved")
-      return
-    end
-    files = fetch(machine)
-    digest = Digest::SHA256.hexdigest(files.sort.flatten.join("\0"))
-    return if files.empty? ? remember("saved", digest) : recall("saved") == digest
-
-    target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
-    files.each do |name, content|
-      path = File.expand_path(name, target)
-      next unless path.start_with?(target + "/")
-
-      FileUtils.mkdir_p(File.dirname(path))
-      File.binwrite(path, content)
-    end
-    remember("saved", digest)
-    machine.ui.info("Saved #{files.size} changed file#{'s' if files.size > 1} in #{target}")
-  rescue StandardError => e
-    refuse(e.message)
-    machine.ui.warn("The learner's work was not saved: #{e.message}. It stays in the VM.")
-  end
-
-  # The last line: where JupyterLab answers.
-  def print_address(machine)
-    return unless machine.state.id == :running
-
-    # An interrupted `up` leaves a VM that still boots, and the next one does not wait for it.
-    machine.communicate.wait_for_ready(machine.config.vm.boot_timeout) or
-      abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
-    said = +""
-    status = machine.communicate.execute("labkit-url #{port}", error_check: false) { |_, data| said << data }
-    abort said unless status.zero?
-    # While it runs, there may be new work.
-    forget("saved") unless destroying?
-    $stdout.puts said
-  end
-
   private
 
-  def take(vm, address, digest)
-    vm.box = "mydocker-#{digest[0, 12]}"
+  # Here, and not where a setting is used: there Vagrant takes it for an error in the Vagrantfile.
+  def check(name, what)
+    yield(self[name]) or abort "Vagrantfile: #{name} is #{what}, not #{self[name].inspect}."
+  end
+
+  def file_or_address(box)
+    file = File.expand_path(box, @folder)
+    return file if File.file?(file)
+
+    box if box.include?("://")
+  end
+
+  # A metadata.json, which names boxes and their checksums; Vagrant compares the name.
+  def take_release(vm, address)
+    vm.box = "mydocker/class"
     vm.box_url = address
   end
 
-  def checksums
+  # A box from a file or an address. Vagrant knows it by a name of which it must be the only one.
+  def take(vm, address, checksum = nil)
+    file = File.stat(address) if File.file?(address)
+    identity = checksum || Digest::SHA256.hexdigest([address, file&.size, file&.mtime.to_i].join(" "))
+    vm.box = "mydocker-#{identity[0, 12]}"
+    vm.box_url = address
+    return unless checksum
+
+    vm.box_download_checksum = checksum
+    vm.box_download_checksum_type = "sha256"
+  end
+
+  def built_box(provider)
+    File.join(@folder, "build", "mydocker-#{provider}.box")
+  end
+
+  # What `make box` says that a box's checksum is, or nil.
+  def checksum(box)
     sums = File.join(@folder, "build", "SHA256SUMS")
-    File.file?(sums) ? File.readlines(sums).to_h { |line| line.split.reverse } : {}
-  end
-
-  # name => content of what the learner changed
-  def fetch(machine)
-    said = { stdout: +"", stderr: +"" }
-    command = "set -o pipefail; labkit-course work ~/mydocker | base64"
-    status = machine.communicate.execute(command, error_check: false) { |type, data| said[type] << data }
-    machine.ui.warn(said[:stderr].strip) unless said[:stderr].strip.empty?
-    raise "`#{command}` in the VM ended with #{status}" unless status.zero?
-
-    tar = StringIO.new(Zlib.gunzip(said[:stdout].unpack1("m")))
-    Gem::Package::TarReader.new(tar).each_with_object({}) do |entry, files|
-      files[entry.full_name] = entry.read.to_s if entry.file?
-    end
-  end
-
-  def refuse(reason)
-    return unless destroying?
-
-    abort "The learner's work could not be saved first: #{reason}. Nothing is destroyed.\n" \
-          "Start the VM and destroy it again: vagrant up; vagrant destroy. " \
-          "Without its work: LABKIT_DISCARD=1 vagrant destroy"
-  end
-
-  def destroying?
-    ARGV.include?("destroy") && ENV["LABKIT_DISCARD"].to_s.empty?
-  end
-
-  def free?(number)
-    TCPServer.new("127.0.0.1", number).close
-    true
-  rescue SystemCallError
-    false
+    line = File.file?(sums) && File.readlines(sums).find { |sum| sum.split.last == File.basename(box) }
+    line && line.split.first
   end
 
   def recall(name)
