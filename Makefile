@@ -1,5 +1,5 @@
-# make setup | lab | test | box | test-vm | bench | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
-.PHONY: help setup lab test box test-vm bench notebooks lock clean
+# make setup | lab | test | box | test-vm | bench | picture | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
+.PHONY: help setup lab test box test-vm bench picture notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -15,6 +15,7 @@ help:
 	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root)"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
+	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
 	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
 	@echo "make clean      remove .venv and the working folders"
 
@@ -42,6 +43,10 @@ test-vm: box
 
 bench: setup
 	@$(BIN)/python tests/bench.py
+
+picture: setup
+	@$(START) labkit/bootstrap.py --browser
+	@$(BIN)/python -m tests.picture
 
 notebooks: setup
 	@$(BIN)/labkit save $(NN)

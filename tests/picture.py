@@ -1,0 +1,47 @@
+"""`make picture`: the README's picture, taken from the real page of notebook 03."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import browser
+from tests.browser import ROOT, Notebook, Terminal
+
+PICTURE = ROOT / "notebooks" / "images" / "result.png"
+
+
+def main() -> int:
+    if browser.chromium() is None:
+        print("make picture: Chromium not found. Cure: sudo apt install chromium", file=sys.stderr)
+        return 1
+    with (
+        tempfile.TemporaryDirectory(prefix="labkit-picture-") as folder,
+        browser.lab(Path(folder)) as address,
+        browser.launched() as chromium,
+    ):
+        notebook = Notebook(chromium, address, "03-the-first-container.ipynb", width=1000)
+        page = notebook.page
+        page.keyboard.press("Control+b")  # the files at the side
+        page.locator(".jp-Cell .jp-MarkdownOutput").first.click()
+        while not page.locator(".labkit-terminal-frame").count():
+            page.keyboard.press("Shift+Enter")
+            notebook.idle()
+        terminal = Terminal(page)
+        screen = page.locator(".labkit-terminal-screen")
+        screen.evaluate("e => { e.style.height = '176px'; }")
+        terminal.type("clear")
+        terminal.wait_for(lambda lines: lines == ["$"])
+        terminal.answer("ps -eo pid,ppid,args")
+        terminal.type("hostname box; hostname; sleep 1000")
+        terminal.wait_for(lambda lines: lines[-1] == "box")
+        pictures = page.locator("div.lk-picture", has_text="the container")
+        pictures.last.locator("text", has_text="sleep").first.wait_for()
+        page.locator(".jp-CodeCell", has=page.locator(".labkit-terminal-frame")).screenshot(
+            path=PICTURE
+        )
+    print(f"{PICTURE.relative_to(ROOT)} is new; look at it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
