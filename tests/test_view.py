@@ -492,22 +492,23 @@ def test_mounts_are_drawn_without_faults(namespaces):
 
 
 @pytest.mark.parametrize(
-    ("name", "lines", "arrows"),
+    ("name", "lines", "arrows", "slaves"),
     [
-        ("private", 0, 0),
-        ("peers", 2, 0),
-        ("slave", 0, 1),
-        ("shared slave", 1, 2),
-        ("one skipped", 1, 0),
+        ("private", 0, 0, 0),
+        ("peers", 2, 0, 0),
+        ("slave", 0, 1, 1),
+        ("slave of another", 0, 0, 1),
+        ("shared slave", 1, 1, 2),
+        ("one skipped", 1, 0, 0),
     ],
 )
-def test_peers_are_joined_and_slaves_follow_an_arrow(name, lines, arrows):
+def test_peers_are_joined_and_slaves_follow_an_arrow(name, lines, arrows, slaves):
     root = ET.fromstring(mounts_of(MOUNTS[name], ("/proc",))._repr_svg_())
     paths = [path.get("class") for path in root.iter(f"{SVG}path")]
     assert paths.count("lk-lab-tip") == arrows
     assert paths.count("lk-lab-edge") == lines + arrows
     boxes = [box for box in root.iter(f"{SVG}rect") if box.get("class").startswith("lk-lab-area")]
-    assert sum(box.get("stroke-dasharray") is not None for box in boxes) == arrows
+    assert sum(box.get("stroke-dasharray") is not None for box in boxes) == slaves
 
 
 def test_the_accident_of_notebook_05():

@@ -10,7 +10,7 @@ from labkit.view.drawing import Drawing, Picture, columns, fit_columns, measure,
 
 MOST_LAYERS = 6  # on one target; more below are counted
 
-_COLUMN, _GAP, _MARGIN = 236, 120, 4  # px
+_COLUMN, _GAP, _MARGIN = 252, 120, 4  # px
 _LEFT, _BOX, _STEP = 14, 40, 46
 
 
@@ -119,7 +119,7 @@ class MountsPicture(Picture):
             if of is None:
                 pane.text(x + _LEFT, 56, _CANNOT_READ[0], room=room)
         for edge in self._edges():
-            self._draw_edge(pane, places, *edge)
+            self._draw_edge(pane, places, bottoms[edge[0]], *edge)
         for row, target in enumerate(self.targets):
             for column, (_, of) in enumerate(self.namespaces):
                 if of is not None:
@@ -152,22 +152,24 @@ class MountsPicture(Picture):
         if layer.group is not None:
             words.append(f"shared, group {self.groups[layer.group]}")
         if layer.master is not None:
-            words.append(f"slave of group {self.groups[layer.master]}")
+            words.append(f"slave of {'' if words else 'group '}{self.groups[layer.master]}")
         return ", ".join(words) or ("unbindable" if layer.unbindable else "private")
 
     def _edges(self) -> Iterator[tuple[int, tuple[int, int], tuple[int, int], int, bool]]:
         """Target, two places (column and layer), group, and whether it is master and slave."""
         for row in range(len(self.targets)):
             members: dict[int, list[tuple[int, int]]] = {}
-            slaves = []
+            slaves: list[tuple[int, tuple[int, int]]] = []
+            followed = set()  # a group that is a slave needs one arrow
             for at, column, stack in self._stacks():
                 if at != row:
                     continue
                 for level, layer in enumerate(stack.layers):
                     if layer.group is not None:
                         members.setdefault(layer.group, []).append((column, level))
-                    if layer.master is not None:
+                    if layer.master is not None and (layer.group is None or layer not in followed):
                         slaves.append((layer.master, (column, level)))
+                        followed.add(layer)
             for group, places in members.items():
                 for one, other in pairwise(places):
                     if one[0] != other[0]:
@@ -182,6 +184,7 @@ class MountsPicture(Picture):
         self,
         pane: Drawing,
         places: Mapping[tuple[int, int, int], tuple[float, float]],
+        bottom: float,
         row: int,
         one: tuple[int, int],
         other: tuple[int, int],
@@ -192,6 +195,9 @@ class MountsPicture(Picture):
         (x, y), (end, end_y) = places[row, *left], places[row, *right]
         x, y, end_y = x + _COLUMN - 2 * _LEFT, y + _BOX / 2, end_y + _BOX / 2
         points = [(x + 2, y), (end - 2, end_y)]
+        if right[0] - left[0] > 1:  # below those in between, which have no part in it
+            down, up = x + _GAP, end - _GAP
+            points[1:1] = [(down, y), (down, bottom - 2), (up, bottom - 2), (up, end_y)]
         if arrow and one == right:
             points.reverse()
         pane.line(*points, role="lab", arrow=arrow, width=2)

@@ -463,7 +463,7 @@ def _tree(
         role = "container" if row.inside else ""
         used = 0.0
         if words := note(row):
-            used = 10 + pane.text(_PANE - _LEFT, y, words, room=200, role=role, anchor="end")
+            used = 10 + pane.text(_PANE - _LEFT, y, words, room=236, role=role, anchor="end")
         pane.text(x, y, row.name, room=_PANE - _LEFT - x - used, role=role, title=title(row))
     if more:
         pane.text(_LEFT, top + _ROW * (len(rows) + 1), more, room=_ROOM, faint=True)
