@@ -13,7 +13,7 @@ help:
 	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
 	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
 	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root)"
-	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc"
+	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
 	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
@@ -42,7 +42,9 @@ test-vm: box
 	@python3 tests/vm.py
 
 bench: setup
+	@$(START) labkit/bootstrap.py --browser
 	@$(BIN)/python tests/bench.py
+	@$(BIN)/python -m tests.bench_page
 
 picture: setup
 	@$(START) labkit/bootstrap.py --browser

@@ -48,6 +48,7 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         f"--ServerApp.root_dir={workbook.NOTEBOOKS}",
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
+        "--ServerApp.kernel_websocket_connection_class=labkit.server.PromptConnection",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
     ]
     if _ipc_fits():
