@@ -9,7 +9,7 @@ require "zlib"
 
 # Part of ClassVM, which keeps what is remembered between two calls of Vagrant.
 module Triggers
-  # Before a start: move the port where another program has it.
+  # Before a start: move the port where another program has it, and say what will be slow or unchecked.
   def find_port(machine)
     forget("saved") # from now on there may be new work, whether the start succeeds or not
     return if machine.state.id == :running
