@@ -286,7 +286,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
             maxread=65536,
             # Only at the very end is it a prompt, and not `env` showing PS1.
             searchwindowsize=len(prompt.decode()),
-            preexec_fn=linux.restore_signals,
+            preexec_fn=_forget_signals,
         )
         self.size = (ROWS, COLUMNS)
         self.over = False
@@ -477,6 +477,14 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 self._changed.notify_all()
             for listener in tuple(self._listeners):
                 listener(None)
+
+
+def _forget_signals() -> None:
+    """Before the exec: what we ignore or hold back (SIGHUP under nohup) is the shell's again."""
+    linux.restore_signals()
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _without_echo(output: str, command: str, input: str) -> str:

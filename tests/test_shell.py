@@ -1,6 +1,7 @@
 """shell: one command's output, whatever the command does; and nothing left behind."""
 
 import os
+import signal
 import threading
 
 import pytest
@@ -223,7 +224,9 @@ def test_typing_more_than_a_terminal_takes_holds_nobody_up(shell):
 
 
 def test_a_shell_that_nobody_holds_is_closed():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     shell = Shell()
+    signal.signal(signal.SIGHUP, before)
     pid = shell.pid
     del shell
     until(lambda: not os.path.exists(f"/proc/{pid}"))
