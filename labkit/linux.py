@@ -240,7 +240,7 @@ def restore_signals() -> None:
 
 
 def ignored_signals() -> int:
-    """Return the signals that this process ignores; bit n-1 stands for signal n. See sigaction(2)."""
+    """Return which signals this process ignores; bit n-1 stands for signal n. See sigaction(2)."""
     action = (ctypes.c_void_p * 32)()  # struct sigaction begins with the handler
     found = 0
     for number in range(1, NSIG + 1):
