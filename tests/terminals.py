@@ -50,10 +50,8 @@ class Person:
                 os._exit(99)
         self.read_until(b"ready\r\n")
         self.before = self.settings()
-        self.screen = b""
         self.send(b"\n")
         self.read_until(b"\r\n")
-        self.screen = b""
 
     def settings(self) -> list[object]:
         return termios.tcgetattr(self.terminal)

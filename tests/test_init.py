@@ -398,7 +398,7 @@ def test_a_reader_that_does_not_read_does_not_keep_it_from_ending():
 
 def test_killed_at_any_moment_of_its_start_it_leaves_nothing():
     before = machine()
-    for delay in range(0, 120, 8):
+    for delay in range(0, 100, 10):
         with Person(*RUN, "-it", "--init", *SLEEP) as person:
             time.sleep(delay / 1000)
             pids = below(person.pid)
