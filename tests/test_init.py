@@ -351,8 +351,8 @@ def test_a_closed_terminal_ends_it(options):
 def test_a_shell_killed_above_it_ends_it():
     with Person("sh", "-c", f"{LABKIT} run -it --init sleep 1000; true") as person:
         started(person.pid)
-        pids = below(person.pid)
         until(lambda: person.settings() != person.before)
+        pids = below(person.pid)
         os.kill(person.pid, signal.SIGKILL)
         assert person.wait() == 137
         until(lambda: gone(pids))
