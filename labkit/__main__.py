@@ -7,7 +7,7 @@ from pathlib import Path
 
 USAGE = """labkit: a container runtime, written notebook by notebook
 
-  labkit run [--upto NN] [-ti] COMMAND [ARGUMENT …]
+  labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
                           start a container with the runtime that the notebooks hold
   labkit doctor           say whether this machine can run the labs
   labkit lab [--port N]   open the course in JupyterLab on 127.0.0.1
@@ -15,10 +15,13 @@ USAGE = """labkit: a container runtime, written notebook by notebook
                           format, lint, types, tests, notebooks; arguments go to pytest alone
   labkit save [NN …]      run the notebooks and save what they print
 """
-RUN_USAGE = """usage: labkit run [--upto NN] [-ti] COMMAND [ARGUMENT …]
+RUN_USAGE = """usage: labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
 
   --upto NN   the runtime as it stands after notebook NN; without it, the finished one
-  -ti         give the command this terminal
+
+The other options are the runtime's own, such as -i and -t; each version knows more of them.
+From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
+versions are started in a sandbox, as in the notebooks, where they have the rights that they need.
 """
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +54,7 @@ def _call(words: Sequence[str]) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-    """`labkit run`: enter the sandbox and call the runtime as it stands after a notebook."""
+    """`labkit run`: call the runtime as it stands after a notebook, early ones in a sandbox."""
     from labkit import sandbox, workbook
 
     # Where one of ours is closed, a pipe must not take its number.
@@ -84,7 +87,9 @@ def run(words: Sequence[str]) -> int:
         return 0
 
     try:
-        return sandbox.run(start)
+        # A sandbox between the two would only be in the way of signals and job control.
+        alone = "mydocker/user_namespace.py" in files
+        return start() if alone else sandbox.run(start)
     except OSError as error:
         return _fail(f"run: {error.strerror or error}")
 

@@ -8,6 +8,7 @@ not `enum` (4 ms on Python 3.11), and its flags are plain integers, as `os.CLONE
 import ctypes
 import errno
 import os
+import sys
 
 # linux/sched.h
 CLONE_NEWTIME = 0x00000080
@@ -38,10 +39,26 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # asm-generic/signal.h; `import signal` would cost 4 ms
+SIGHUP = 1
+SIGINT = 2
+SIGKILL = 9
 SIGPIPE = 13
 SIGCHLD = 17
+SIGCONT = 18
+SIGSTOP = 19
+SIGTSTP = 20
+SIGTTIN = 21
+SIGTTOU = 22
 SIGXFSZ = 25
-SIG_DFL = 0
+SIGWINCH = 28
+SIG_DFL, SIG_IGN = 0, 1
+SIG_SETMASK = 2
+NSIG = 64  # the last signal
+ALL_SIGNALS = (1 << NSIG) - 1
+SI_KERNEL = 0x80  # asm-generic/siginfo.h
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914  # linux/sockios.h
+AF_INET, SOCK_DGRAM = 2, 2  # linux/socket.h; `import socket` would cost 6 ms
+IFF_UP = 1  # linux/if.h
 SYS_CLONE3 = 435  # the same number on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 
@@ -50,6 +67,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 _libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+_libc.signal.restype = ctypes.c_void_p
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
@@ -208,13 +226,95 @@ def set_parent_death_signal(number: int) -> None:
 
 
 def restore_signals() -> None:
-    """Give SIGPIPE and SIGXFSZ their default action back, before an exec.
+    """Give signals that Python treats in its own way their default action back, before an exec.
 
-    Python ignores both, and what is ignored stays ignored across exec (execve(2)): `yes | head`
-    would go on with an error instead of ending.
+    Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays ignored across exec (execve(2)):
+    `yes | head` would go on with an error instead of ending. For SIGINT it has a handler, which
+    would swallow one that comes just before the exec; where our starter ignored it, it stays so.
+    SIGCHLD is no matter of Python's: a starter who ignores it would take our children's statuses.
     """
-    for number in (SIGPIPE, SIGXFSZ):
+    for number in (SIGPIPE, SIGXFSZ, SIGCHLD):
         _libc.signal(number, SIG_DFL)
+    if not ignored_signals() >> (SIGINT - 1) & 1:
+        _libc.signal(SIGINT, SIG_DFL)
+
+
+def ignored_signals() -> int:
+    """Return which signals this process ignores; bit n-1 stands for signal n. See sigaction(2)."""
+    action = (ctypes.c_void_p * 32)()  # struct sigaction begins with the handler
+    found = 0
+    for number in range(1, NSIG + 1):
+        if _libc.sigaction(number, None, action) == 0 and action[0] == SIG_IGN:
+            found |= 1 << (number - 1)
+    return found
+
+
+def set_signal_mask(mask: int) -> int:
+    """Choose which signals have to wait, and return those that had to before. See sigprocmask(2).
+
+    Args:
+        mask: bit n-1 stands for signal n. SIGKILL and SIGSTOP never wait.
+    """
+    before = _signal_set(0)
+    _libc.sigprocmask(SIG_SETMASK, _signal_set(mask), before)
+    return int(before[0])
+
+
+def signalfd(mask: int) -> int:
+    """Return a descriptor from which signals can be read that wait. See signalfd(2).
+
+    Args:
+        mask: which ones, as for `set_signal_mask`, which must hold them back.
+
+    Raises:
+        OSError: no descriptor is left.
+    """
+    fd: int = _libc.signalfd(-1, _signal_set(mask), os.O_CLOEXEC)
+    if fd < 0:
+        raise _error(ctypes.get_errno(), "signalfd", hex(mask))
+    return fd
+
+
+def read_signal(fd: int) -> tuple[int, bool]:
+    """Wait for the next signal. See signalfd(2).
+
+    Args:
+        fd: what `signalfd` returned.
+
+    Returns:
+        its number; and whether the kernel sent it by itself, as a terminal does for Ctrl-C, and
+        no process did with kill(2).
+
+    Raises:
+        OSError: fd is something else.
+    """
+    info = os.read(fd, 128)  # struct signalfd_siginfo: ssi_signo, ssi_errno, ssi_code, …
+    number, code = (int.from_bytes(info[at : at + 4], sys.byteorder) for at in (0, 8))
+    return number, code == SI_KERNEL
+
+
+def set_link_up(name: str) -> None:
+    """Switch a network interface of this network namespace on. See netdevice(7).
+
+    Args:
+        name: such as "lo", which also gets its address 127.0.0.1 then.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    # struct ifreq: a name of 16 bytes, then for these two requests the flags.
+    request = ctypes.create_string_buffer(os.fsencode(name)[:15], 40)
+    fd = _libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0)
+    if fd < 0:
+        raise _error(ctypes.get_errno(), "socket", "AF_INET", "SOCK_DGRAM")
+    try:
+        for call, number in (("SIOCGIFFLAGS", SIOCGIFFLAGS), ("SIOCSIFFLAGS", SIOCSIFFLAGS)):
+            if _libc.ioctl(fd, ctypes.c_ulong(number), request) < 0:
+                raise _error(ctypes.get_errno(), "ioctl", call, repr(name))
+            flags = ctypes.c_short.from_buffer(request, 16)
+            flags.value |= IFF_UP
+    finally:
+        os.close(fd)
 
 
 # What usually lies behind an answer, and what helps: (call, errno), or (any call, errno).
@@ -252,7 +352,15 @@ _USUALLY = {
     ("pivot_root", errno.EINVAL): _NOT_SHARED,
     ("pivot_root", errno.EBUSY): "new_root is the current root. Cure: bind-mount it on itself",
     ("sethostname", errno.EINVAL): "a host name has at most 64 bytes",
+    ("ioctl", errno.ENODEV): "there is no such network interface here. Cure: see `ip link`",
+    ("ioctl", errno.EPERM): "it needs CAP_NET_ADMIN in the user namespace that owns this network "
+    "namespace. Cure: a network namespace of its own",
 }
+
+
+def _signal_set(mask: int) -> "ctypes.Array[ctypes.c_uint64]":
+    """Return a `sigset_t`, see sigsetops(3): 1,024 bits, of which the kernel uses 64."""
+    return (ctypes.c_uint64 * 16)(mask)
 
 
 def _error(number: int, call: str, *arguments: str) -> OSError:

@@ -1,5 +1,7 @@
 """Start-up times of a container that runs /bin/true. `make bench` prints them; nothing is judged.
 
+Ratios are to crun, to runc, and to Python's own bare start, below which no version can get.
+
 Every round starts each candidate once, in turn, so that a busy moment meets all of them. A peer
 that is missing or does not succeed is named as such and not timed.
 """
@@ -19,6 +21,7 @@ from jupyter_client.manager import start_new_kernel
 
 from labkit import linux, sandbox, workbook
 
+PYTHON = "python -S -c pass"
 ROUNDS = int(os.environ.get("ROUNDS", "40"))
 ROOT = Path(__file__).resolve().parent.parent
 FIVE = ["--uts", "--pid", "--fork", "--mount-proc", "--net", "--ipc"]
@@ -76,13 +79,17 @@ def process(command: list[str], folder: Path) -> Callable[[], float]:
 
 
 def candidates(folder: Path) -> dict[str, Callable[[], float]]:
-    program = workbook.install(workbook.runtime("05")) / "mydocker" / "main.py"
     os.environ["PYTHONPATH"] = str(ROOT)
-    own = [sys.executable, "-S", str(program), "run", "/bin/true"]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps compiled files
+
+    def own(upto: str) -> list[str]:
+        program = workbook.install(workbook.runtime(upto)) / "mydocker" / "main.py"
+        return [sys.executable, "-S", str(program), "run", "/bin/true"]
+
     labkit = str(Path(sys.executable).parent / "labkit")
     true = "/bin/true"
     found = {
-        "python -S -c pass": process([sys.executable, "-S", "-c", "pass"], folder),
+        PYTHON: process([sys.executable, "-S", "-c", "pass"], folder),
         "unshare": process(["unshare", *FIVE, true], folder),
         "bubblewrap": process(
             ["bwrap", "--unshare-all", "--dev-bind", "/", "/", "--proc", "/proc", true], folder
@@ -92,8 +99,10 @@ def candidates(folder: Path) -> dict[str, Callable[[], float]]:
         bundle(folder)
         for runtime in ("crun", "runc"):
             found[runtime] = process([runtime, "run", f"labkit-bench-{os.getpid()}"], folder)
-    found["mydocker, version 3"] = process(own, folder)
-    found["labkit run, with its sandbox"] = process([labkit, "run", true], folder)
+    found["mydocker, version 3"] = process(own("05"), folder)
+    found["mydocker, version 5"] = process(own("07"), folder)
+    found["mydocker, version 6"] = process(own("08"), folder)
+    found["labkit run"] = process([labkit, "run", true], folder)
     return found
 
 
@@ -141,13 +150,14 @@ def bench() -> int:
 
 def report(times: dict[str, list[float]], failed: dict[str, str], names: list[str]) -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
-    peers = [name for name in ("crun", "runc") if name in medians]
-    print(f"\r{'start of /bin/true':30}  median", *(f"{'/ ' + peer:>7}" for peer in peers))
+    peers = [name for name in ("crun", "runc", PYTHON) if name in medians]
+    heads = (f"{'/ ' + peer.split()[0]:>8}" for peer in peers)
+    print(f"\r{'start of /bin/true':30}  median", *heads)
     for name in names:
         if name in failed:
             print(f"{name:30}  {failed[name]}")
             continue
-        ratios = (f"{medians[name] / medians[peer]:7.2f}" for peer in peers)
+        ratios = (f"{medians[name] / medians[peer]:8.2f}" for peer in peers)
         print(f"{name:30} {medians[name] * 1000:4.1f} ms", *ratios)
 
 

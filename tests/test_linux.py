@@ -115,6 +115,77 @@ def test_the_child_gets_the_parent_death_signal():
         assert pipe.read() == b"x"
 
 
+def test_signals_that_wait_are_read_from_a_descriptor_with_their_sender():
+    def body():
+        mask = 1 << signal.SIGUSR1 - 1 | 1 << signal.SIGRTMAX - 1
+        before = linux.set_signal_mask(mask)
+        fd = linux.signalfd(mask)
+        for number in (signal.SIGRTMAX, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        print(linux.read_signal(fd), linux.read_signal(fd), os.get_inheritable(fd))
+        print(linux.set_signal_mask(before) == mask, linux.set_signal_mask(before) == before)
+
+    assert forked(body) == "(10, False) (64, False) False\nTrue True"
+
+
+def test_a_signal_of_the_terminals_own_is_told_from_one_that_a_process_sent():
+    def body():
+        pid, terminal = os.forkpty()
+        if pid == 0:
+            mask = 1 << signal.SIGINT - 1
+            linux.set_signal_mask(mask)
+            os.write(1, b"up")
+            os.write(1, b"%d %d" % linux.read_signal(linux.signalfd(mask)))
+            os._exit(0)
+        assert os.read(terminal, 2) == b"up"
+        os.write(terminal, b"\x03")
+        os.waitpid(pid, 0)
+        print(os.read(terminal, 100).decode().removeprefix("^C"))
+
+    assert forked(body) == "2 1"
+
+
+def test_which_signals_are_ignored():
+    def body():
+        before = linux.ignored_signals()
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        print(linux.ignored_signals() ^ before == 1 << signal.SIGUSR2 - 1)
+
+    assert forked(body) == "True"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_before_an_exec_sigint_is_the_starters_choice(ignored):
+    def body():
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        linux.restore_signals()
+        left = [n for n in (2, 13, 17, 25) if linux.ignored_signals() >> n - 1 & 1]
+        print(left, signal.SIGINT in caught())
+
+    assert forked(body) == f"{[2] if ignored else []} False"
+
+
+def caught():
+    """The signals for which this process has a handler, from /proc."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("SigCgt:"))
+    return [n for n in range(1, 65) if int(line.split()[1], 16) >> n - 1 & 1]
+
+
+def test_a_link_is_switched_on():
+    def body():
+        linux.unshare(linux.CLONE_NEWNET)
+        linux.set_link_up("lo")
+        show = ["ip", "-brief", "address", "show", "dev", "lo"]
+        print(subprocess.run(show, capture_output=True, text=True).stdout.split()[1:3])
+        linux.set_link_up("nosuch")
+
+    said = in_sandbox(body)
+    assert said.startswith("['UNKNOWN', '127.0.0.1/8']")
+    assert "ioctl(SIOCGIFFLAGS, 'nosuch'): No such device. Usually: there is no such" in said
+
+
 def leave_while_in_use():
     linux.mount("none", "/mnt", "tmpfs")
     os.chdir("/mnt")

@@ -1,0 +1,155 @@
+"""-t and -i: the container's own terminal, and ours, which comes back as it was."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit import procfs
+from tests.terminals import Person
+from tests.test_sandbox import ORDINARY, until
+
+LABKIT = str(Path(sys.executable).parent / "labkit")
+RUN = (LABKIT, "run")
+
+
+def run(*words, **options):
+    settings = {"capture_output": True, "timeout": 60, **options}
+    return subprocess.run([*RUN, *words], **settings)
+
+
+@pytest.mark.parametrize("option", ["-it", "-ti"])
+@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+def test_the_terminal_is_the_containers_own_and_its_controlling_one(upto, option):
+    with Person(*RUN, *upto, option, "sh") as person:
+        person.read_until(b"# ")
+        person.send(b"tty; ls -1 /dev/pts\n")
+        assert person.read_until(b"ptmx\r\n").endswith(b"\r\n/dev/pts/0\r\n0\r\nptmx\r\n")
+        person.send(b"read line </dev/tty\n")
+        person.read_until(b"/dev/tty\r\n")
+        person.send(b"typed\n")
+        person.send(b"echo got:$line; exit 6\n")
+        person.read_until(b"got:typed\r\n")
+        assert person.wait() == 6
+        assert b"job control" not in person.screen
+        assert person.settings() == person.before
+
+
+def test_i_and_t_apart_and_together():
+    look = 'test -t 0 && echo in; test -t 1 && echo out; read line; echo "line:$line"'
+    found = {}
+    for options in ([], ["-i"], ["-t"], ["-it"], ["-i", "-t"]):
+        said = run(*options, "sh", "-c", look, input=b"from a pipe\n").stdout
+        found[" ".join(options)] = said.replace(b"\r\n", b"\n").decode().split("\n")[:-1]
+    assert found == {
+        "": ["line:"],
+        "-i": ["line:from a pipe"],
+        "-t": ["in", "out", "line:"],
+        "-it": ["in", "out", "line:from a pipe"],
+        "-i -t": ["in", "out", "line:from a pipe"],
+    }
+
+
+@pytest.mark.parametrize("options", [["-i"], ["-it"]])
+@pytest.mark.parametrize("text", [b"", b"\n", b"no newline", b"one\ntwo\n", b"one\ntwo"])
+def test_the_end_of_a_pipe_is_the_end_of_the_input(options, text):
+    assert run(*options, "cat", input=text).stdout.replace(b"\r\n", b"\n") == text
+
+
+@pytest.mark.parametrize("upto", [["--upto", "06"], []])
+@pytest.mark.parametrize("size", [0, 1, 4096, 100_000, 8_000_000])
+def test_output_of_any_size_and_any_bytes(upto, size):
+    make = (
+        "import os,sys; stty=os.system('stty raw');"
+        f"data=(bytes(range(256))*{size // 256 + 1})[:{size}];"
+        "view=memoryview(data)\n"
+        "while view: view=view[os.write(1,view):]"
+    )
+    wanted = hashlib.sha256((bytes(range(256)) * (size // 256 + 1))[:size]).hexdigest()
+    for options in ([], ["-t"], ["-it"]):
+        said = run(*upto, *options, sys.executable, "-c", make, stdin=subprocess.DEVNULL)
+        assert (len(said.stdout), hashlib.sha256(said.stdout).hexdigest()) == (size, wanted)
+        assert said.returncode == 0
+
+
+def test_input_of_any_size():
+    data = b"".join(b"%d line\n" % n for n in range(100_000))
+    said = run("-it", "sha256sum", input=data)
+    assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+    said = run("-i", "sha256sum", input=data)
+    assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+def test_every_key_reaches_a_program_that_wants_it_raw():
+    keys = bytes(n for n in range(256))
+    read = "stty raw -echo; echo up; dd bs=1 count=256 2>/dev/null | od -An -v -tx1"
+    with Person(*RUN, "-it", "sh", "-c", read) as person:
+        person.read_until(b"up\n")
+        person.send(keys)
+        person.wait()
+        assert bytes(int(word, 16) for word in person.screen.split()) == keys
+        assert person.settings() == person.before
+
+
+def test_the_window_at_the_start_and_when_it_changes():
+    script = "stty size; trap 'stty size; exit' WINCH; echo up; while :; do sleep .1; done"
+    with Person(*RUN, "-it", "sh", "-c", script, size=(33, 121)) as person:
+        assert person.read_until(b"up\r\n") == b"33 121\r\nup\r\n"
+        person.resize(44, 99)
+        assert person.read_until(b"44 99\r\n")
+        assert person.wait() == 0
+
+
+def test_the_new_terminal_begins_with_our_settings():
+    ours = "stty intr ^X -ixon; stty -a"
+    with Person("sh", "-c", f"{ours}; echo =; {LABKIT} run -it stty -a") as person:
+        person.wait()
+        outside, inside = person.screen.split(b"=\r\n", 1)
+        assert b"intr = ^X" in outside
+        assert outside == inside
+
+
+def test_ctrl_c_reaches_what_runs_inside_and_not_the_parent():
+    with Person(*RUN, "-it", "sh") as person:
+        person.read_until(b"# ")
+        person.send(b"echo here; sleep 1000\n")
+        person.read_until(b"here\r\n")
+        until(lambda: "sleep" in names(person.pid))
+        person.send(b"\x03")
+        person.send(b"echo status $?\n")
+        person.read_until(b"status 130\r\n")
+        person.send(b"exit 5\n")
+        assert person.wait() == 5
+
+
+PUSH = """
+import fcntl, os, termios
+for path in ("/dev/tty", "/dev/fd/1"):
+    try:
+        terminal = os.open(path, os.O_RDWR)
+        for letter in b"pushed\\n":
+            fcntl.ioctl(terminal, termios.TIOCSTI, bytes([letter]))
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "options"),
+    # Root may push into every terminal that it can open, so without -t only others are kept out.
+    [([], ["-t"]), ([], ["-it"]), (ORDINARY, []), (ORDINARY, ["-i"]), (ORDINARY, ["-it"])],
+)
+def test_nothing_inside_can_push_characters_into_our_terminal(tmp_path, prefix, options):
+    (tmp_path / "push.py").write_text(PUSH)
+    line = " ".join([*prefix, *RUN, *options, sys.executable, str(tmp_path / "push.py")])
+    with Person("sh", "-c", f'{line}; echo over; read line; echo "line:$line"') as person:
+        person.read_until(b"over\r\n")
+        person.send(b"typed\n")
+        assert person.read_until(b"line:").endswith(b"typed\r\nline:")
+        person.read_until(b"typed\r\n")
+
+
+def names(pid):
+    return [process.name for _, process in procfs.tree(pid)]
