@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -493,8 +494,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 if self._log.endswith(self._prompt):
                     self._prompt_group = self.foreground()
                 self._changed.notify_all()
-            for listener in tuple(self._listeners):
-                listener(data)
+            self._tell(data)
 
     def _reap(self) -> None:
         """Wait for the command, which has ended or lost its terminal, and say that it is over."""
@@ -512,8 +512,16 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 os.close(self._ended)
                 os.close(self._wake)
                 self._changed.notify_all()
-            for listener in tuple(self._listeners):
-                listener(None)
+            self._tell(None)
+
+    def _tell(self, data: bytes | None) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(data)
+            except Exception:  # the terminal goes on, without this listener
+                traceback.print_exc()
+                with contextlib.suppress(ValueError):
+                    self._listeners.remove(listener)
 
 
 def _without_echo(output: str, command: str, input: str, *, wiped: bool) -> str:

@@ -199,6 +199,21 @@ def test_a_listener_that_has_cancelled_hears_no_more(shell):
     assert b"more" not in b"".join(pieces)
 
 
+def test_a_listener_that_fails_is_told_no_more_and_the_terminal_goes_on(shell, capsys):
+    calls = []
+
+    def listener(data):
+        calls.append(data)
+        if len(calls) > 1:  # the first call is ours, the next ones the thread's
+            raise RuntimeError("in the listener")
+
+    shell.listen(listener)
+    assert shell.run("echo one") == "one\n"
+    assert shell.run("echo two") == "two\n"
+    assert len(calls) == 2
+    assert "in the listener" in capsys.readouterr().err
+
+
 def test_what_somebody_types_by_hand_is_not_part_of_the_next_output(shell):
     text, _ = heard(shell)
     shell.send("echo by hand\r")
