@@ -100,7 +100,7 @@ def test_an_interrupt_ends_the_command_that_was_waited_for(shell):
 def test_a_prompt_that_is_still_on_its_way_is_waited_for(shell):
     for _ in range(20):
         shell.send("yes\r")
-        until(lambda: shell._pty.foreground() != shell.pid)
+        until(lambda: len(shell._pty.line()) > 100 or shell._pty.line() == "\n")  # it floods
         shell.send("\x03")
         assert shell.run("echo one") == "one\n"
 
