@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -24,6 +25,17 @@ BATCH, BEAT = 20_000, 0.025  # bytes, seconds
 GRACE = 2.0  # seconds that `run` waits for a prompt that is about to come
 # What a line editor such as bash's says around a line: "pasted text will be marked".
 _BRACKETED_PASTE = re.compile(r"\x1b\[\?2004[hl]\r?")
+# Between these, an editor counts no columns of a prompt (readline's RL_PROMPT_START_IGNORE and
+# _END_); else it would take our mark for text, and draw and break long lines in the wrong place.
+# Other shells print them, and terminals show nothing for them.
+_UNCOUNTED = "\x01\x02"
+# How readline begins to draw the prompt again when the terminal gets another size.
+_DRAWN_AGAIN = "\r\x1b[K\r"
+# What does not tell whether a line shows a command: how an editor moves, wipes and breaks it.
+_LAYOUT = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x20\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# To the end of what is half typed, as a cursor may stand in it, and wipe all before that.
+_WIPE = "\x05\x15"
 
 # How a closed terminal ends its programs (a stopped one hears it when it goes on), and by force.
 GOODBYE = ((signal.SIGHUP, signal.SIGCONT), (signal.SIGKILL,))
@@ -66,6 +78,7 @@ class Shell:
         if not argv:
             raise ShellError("no command to start")
         self.argv, self.timeout = tuple(argv), timeout
+        self._turn = threading.RLock()  # one command at a time, whichever thread types it
         self._token = secrets.token_hex(8)
         # An OSC 133 sequence: terminals take it as "a prompt begins" and draw nothing.
         self._mark = f"\x1b]133;A;{self._token}\x07"
@@ -74,7 +87,7 @@ class Shell:
         environment = {k: v for k, v in os.environ.items() if k not in unwanted} | {
             "TERM": "xterm-256color",
             "LC_ALL": "C.UTF-8",
-            "PS1": self._mark + prompt,
+            "PS1": self._mark.join(_UNCOUNTED) + prompt,
             "PS2": "",
             "LABKIT_SHELL": self._token,
         }
@@ -130,16 +143,21 @@ class Shell:
         Raises:
             ShellError: the shell has ended, or another program has the terminal.
             TimeoutError: no prompt came; the message shows the screen. The command got a Ctrl-C.
-            ValueError: the command is more than one line, or longer than a terminal takes.
+            KeyboardInterrupt: while it waited; the command got a Ctrl-C then, too.
+            ValueError: the command is more than one line, is longer than a terminal takes, or
+                holds a control character (a tab may stand in it), which would be taken for a key.
         """
-        self._check_alive()
-        if "\n" in command or "\r" in command or len(command.encode()) >= LINE_LIMIT:
-            raise ValueError(f"a command is one line of less than {LINE_LIMIT} bytes")
-        half_typed = self._line_at_prompt()
-        self._pty.forget()
-        self._pty.send(("\x15" if half_typed else "") + command + "\n" + input)
-        output = self._expect_prompt(command, self.timeout if timeout is None else timeout)
-        return _without_echo(output, command, input)
+        if _CONTROL.search(command) or len(command.encode()) >= LINE_LIMIT:
+            raise ValueError(
+                f"a command is one line of less than {LINE_LIMIT} bytes without control characters"
+            )
+        with self._turn:
+            self._check_alive()
+            half_typed = self._line_at_prompt()
+            self._pty.forget()
+            self._pty.send((_WIPE if half_typed else "") + command + "\n" + input)
+            output = self._expect_prompt(command, self.timeout if timeout is None else timeout)
+        return _without_echo(output, command, input, wiped=bool(half_typed))
 
     def show(self, *commands: str) -> None:
         """Run commands one after the other and print them as a terminal would show them.
@@ -170,8 +188,9 @@ class Shell:
             ShellError: the shell has ended.
             TimeoutError: none came; the message shows the screen.
         """
-        self._check_alive()
-        return self._expect_prompt("waiting", self.timeout if timeout is None else timeout)
+        with self._turn:
+            self._check_alive()
+            return self._expect_prompt("waiting", self.timeout if timeout is None else timeout)
 
     def send(self, text: str) -> None:
         r"""Type as a person does, without waiting for anything.
@@ -250,7 +269,14 @@ class Shell:
         )
 
     def _expect_prompt(self, action: str, timeout: float) -> str:
-        end = self._pty.expect_prompt(timeout)
+        deadline = time.monotonic() + timeout
+        try:
+            end = self._pty.expect_prompt(timeout)
+            while end is self._pty.prompt and self._is_drawn_again():
+                end = self._pty.expect_prompt(max(0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            self._pty.send("\x03")
+            raise
         if end is pexpect.TIMEOUT:
             screen = "\n".join(self._text().splitlines()[-ROWS:])
             self._pty.send("\x03")
@@ -261,8 +287,15 @@ class Shell:
             )
         return self._text()
 
+    def _is_drawn_again(self) -> bool:
+        """Whether this is still the prompt at which the command is typed: no line has ended."""
+        text = self._text()
+        return text.endswith(_DRAWN_AGAIN) and "\n" not in text
+
     def _text(self) -> str:
         before: str = self._pty.before or ""
+        while before.endswith(self._prompt + _DRAWN_AGAIN):
+            before = before.removesuffix(self._prompt + _DRAWN_AGAIN)
         return _BRACKETED_PASTE.sub("", before.replace("\r\n", "\n").replace(self._mark, ""))
 
 
@@ -273,6 +306,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
 
     Attributes:
         over: the command has ended, and its status is known.
+        prompt: what `expect_prompt` waits for.
     """
 
     def __init__(self, argv: Sequence[str], environment: dict[str, str], prompt: bytes) -> None:
@@ -290,6 +324,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
         )
         self.size = (ROWS, COLUMNS)
         self.over = False
+        self.prompt = prompt.decode()
         self._prompt = prompt
         self._log = bytearray()
         self._unread = bytearray()  # what pexpect has not asked for yet
@@ -329,7 +364,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
 
     def expect_prompt(self, timeout: float) -> object:
         """Wait for the prompt (its text), the end (EOF) or the time-out (TIMEOUT)."""
-        patterns = [self._prompt.decode(), pexpect.EOF, pexpect.TIMEOUT]
+        patterns = [self.prompt, pexpect.EOF, pexpect.TIMEOUT]
         self._expecting = True
         try:
             return patterns[self.expect_exact(patterns, timeout=timeout)]
@@ -340,11 +375,13 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
         """Wait until the shell asks for a command; False where another program has the terminal."""
 
         def asks() -> bool:
-            # Where the background printed something below the prompt, the shell has the terminal.
-            return self.over or b"\n" not in self._tail() or self.foreground() == self._prompt_group
+            return self.over or b"\n" not in self._tail()
 
         with self._changed:
-            return self._changed.wait_for(asks, timeout) and not self.over
+            # Where the background printed something below the prompt, the shell has the terminal.
+            # So it has when a program has ended and the prompt is still on its way: hence the wait.
+            asked = self._changed.wait_for(asks, timeout)
+            return (asked or self.foreground() == self._prompt_group) and not self.over
 
     def line(self) -> str:
         """Return what has been typed behind the last prompt."""
@@ -362,7 +399,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
         """Leave to the terminal what was printed so far; no `expect` shall find it."""
         with self._changed:
             self._unread.clear()
-            self.buffer = ""
+            self.buffer, self._before = "", self.buffer_type()  # pexpect keeps it in two places
 
     def resize(self, rows: int, columns: int) -> None:
         with self._changed:
@@ -446,6 +483,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
             del self._typed[: os.write(self.child_fd, self._typed)]
 
     def _deliver(self, data: bytes) -> None:
+        data = data.translate(None, _UNCOUNTED.encode())
         with self._delivery:
             with self._changed:
                 self._log += data
@@ -456,8 +494,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 if self._log.endswith(self._prompt):
                     self._prompt_group = self.foreground()
                 self._changed.notify_all()
-            for listener in tuple(self._listeners):
-                listener(data)
+            self._tell(data)
 
     def _reap(self) -> None:
         """Wait for the command, which has ended or lost its terminal, and say that it is over."""
@@ -475,8 +512,16 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 os.close(self._ended)
                 os.close(self._wake)
                 self._changed.notify_all()
-            for listener in tuple(self._listeners):
-                listener(None)
+            self._tell(None)
+
+    def _tell(self, data: bytes | None) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(data)
+            except Exception:  # the terminal goes on, without this listener
+                traceback.print_exc()
+                with contextlib.suppress(ValueError):
+                    self._listeners.remove(listener)
 
 
 def _forget_signals() -> None:
@@ -487,12 +532,18 @@ def _forget_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _without_echo(output: str, command: str, input: str) -> str:
-    """Take away what the terminal showed of what was typed: the first line, and the input."""
-    # What was half typed is wiped out before; a line editor breaks a line with space and return.
-    line = r"(?: \r)?".join(map(re.escape, command))
-    shown = re.match(rf"[\b ]*{line}\n", output)
-    if shown is None:
-        return output
-    typed = "".join(c if c in "\n\t" else CARET.get(c, c) for c in input)
-    return output[shown.end() :].removeprefix(typed)
+def _without_echo(output: str, command: str, input: str, *, wiped: bool) -> str:
+    """Take away what the terminal showed of what was typed: the line of the command, the input.
+
+    Where something half typed was wiped out, that may have been several lines above it.
+    """
+    wanted, start = _LAYOUT.sub("", command), 0
+    while (end := output.find("\n", start)) >= 0:
+        # Of a line as wide as the terminal, an editor shows the last character twice.
+        if _LAYOUT.sub("", output[start:end]).endswith((wanted, wanted + wanted[-1:])):
+            typed = "".join(c if c in "\n\t" else CARET.get(c, c) for c in input)
+            return output[end + 1 :].removeprefix(typed)
+        if not wiped:
+            break
+        start = end + 1
+    return output

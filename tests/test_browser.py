@@ -242,6 +242,38 @@ def test_the_shell_ends_with_the_kernel(opened):
     until(lambda: not procfs.with_environment(mark))
 
 
+def test_a_kernel_that_starts_anew_is_told_of(opened):
+    notebook = opened(
+        BASH + "\nfrom labkit.view import Namespaces\nTerminal(shell)", "Namespaces(shell)"
+    )
+    page = notebook.page
+    Terminal(page).answer("echo before")
+    page.locator(".lk-picture").first.wait_for()
+    notebook.command("Kernel", "kernelmenu:restart")
+    page.locator(".jp-Dialog button.jp-mod-warn").click()
+    page.locator(".labkit-terminal-bar").get_by_text("The kernel has ended").wait_for()
+    page.get_by_text("the picture no longer follows").wait_for()
+    shot(page, "kernel-gone")
+    notebook.idle()
+    notebook.run_all()
+    terminal = Terminal(page)
+    assert terminal.answer("echo after") == ["after"]
+    assert not page.get_by_text("The kernel has ended").count()
+    notebook.command("Kernel", "kernelmenu:shutdown")
+    page.get_by_text("No Kernel").first.wait_for()
+    terminal.click()  # of this end the page tells nobody before it is asked
+    terminal.frame.get_by_text("The kernel has ended").wait_for()
+
+
+def test_bytes_that_mean_nothing_leave_the_console_alone(opened):
+    notebook = opened(BASH)
+    said = []
+    notebook.page.on("console", lambda message: said.append(message.text))
+    terminal = Terminal(notebook.page)
+    assert terminal.answer(r"printf '\177\nover\n'") == ["", "over"]
+    assert [text for text in said if "xterm" in text] == []
+
+
 def test_without_xterm_there_is_a_line_to_type_into(opened):
     broken = "from labkit.view import terminal\nterminal.MARKS = ('no such thing',)\n"
     notebook = opened(broken + BASH)

@@ -62,10 +62,47 @@ def test_a_time_out_shows_the_screen_and_the_shell_goes_on(shell):
     assert shell.run("echo again") == "again\n"
 
 
-@pytest.mark.parametrize("command", ["echo a\necho b", "x" * 4096])
+@pytest.mark.parametrize("command", ["echo a\necho b", "x" * 4096, "echo \x03", "echo \x1b[A"])
 def test_what_a_terminal_would_not_take_as_one_line(shell, command):
     with pytest.raises(ValueError, match="one line"):
         shell.run(command)
+
+
+def test_two_threads_take_turns(shell):
+    outputs = []
+
+    def work(name):
+        outputs.extend(shell.run(f"echo {name}") == f"{name}\n" for _ in range(10))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outputs == [True] * 20
+
+
+def test_an_interrupt_ends_the_command_that_was_waited_for(shell):
+    text, _ = heard(shell)
+
+    def interrupt():
+        until(lambda: "cat\r\n" in text() and shell._pty.foreground() != shell.pid)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        shell.run("cat")
+    thread.join()
+    assert shell.run("echo free") == "free\n"
+
+
+def test_a_prompt_that_is_still_on_its_way_is_waited_for(shell):
+    for _ in range(20):
+        shell.send("yes\r")
+        until(lambda: len(shell._pty.line()) > 100 or shell._pty.line() == "\n")  # it floods
+        shell.send("\x03")
+        assert shell.run("echo one") == "one\n"
 
 
 def test_the_prompt_reaches_a_shell_inside(shell):
@@ -162,6 +199,21 @@ def test_a_listener_that_has_cancelled_hears_no_more(shell):
     assert b"more" not in b"".join(pieces)
 
 
+def test_a_listener_that_fails_is_told_no_more_and_the_terminal_goes_on(shell, capsys):
+    calls = []
+
+    def listener(data):
+        calls.append(data)
+        if len(calls) > 1:  # the first call is ours, the next ones the thread's
+            raise RuntimeError("in the listener")
+
+    shell.listen(listener)
+    assert shell.run("echo one") == "one\n"
+    assert shell.run("echo two") == "two\n"
+    assert len(calls) == 2
+    assert "in the listener" in capsys.readouterr().err
+
+
 def test_what_somebody_types_by_hand_is_not_part_of_the_next_output(shell):
     text, _ = heard(shell)
     shell.send("echo by hand\r")
@@ -201,6 +253,49 @@ def test_a_shell_that_edits_its_line(shell):
     assert shell.run(long) == "x" * 300 + "\n"
     assert shell.run("exit") == "exit\n"
     assert shell.run("echo two") == "two\n"
+
+
+@pytest.fixture
+def bash():
+    with Shell(["bash", "--norc"], timeout=20) as shell:
+        shell.resize(24, 40)
+        yield shell
+
+
+def test_an_editor_counts_only_what_it_shows_of_the_prompt(bash):
+    text, _ = heard(bash)
+    bash.send("x" * 60 + "\x01")  # to the beginning of the line
+    until(lambda: "\x1b[A" in text())
+    assert text().count("\x1b[A") == 1  # 62 characters are two lines of 40: one up
+
+
+def test_an_editor_that_breaks_its_line_anywhere(bash):
+    for length in range(28, 84):
+        word = "x" * length
+        assert bash.run(f"echo {word}") == f"{word}\n"
+    assert bash.run("echo " + "漢字🙂" * 40) == "漢字🙂" * 40 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ("echo never", "never"),
+        ("x" * 70 + "y", "y"),
+        ("echo never\x1b[D\x1b[D", "\b\b"),
+        ("x" * 70 + "\x01", "\x1b[A"),
+    ],
+)
+def test_a_half_typed_line_in_an_editor_is_taken_back(bash, keys, shown):
+    text, _ = heard(bash)
+    bash.send(keys)
+    until(lambda: shown in text())
+    assert bash.run("echo two") == "two\n"
+
+
+def test_a_prompt_that_an_editor_draws_again_is_not_the_end_of_a_command(bash):
+    for columns in range(60, 160):
+        bash.resize(24, columns)
+        assert bash.run("stty size") == f"24 {columns}\n"
 
 
 def test_the_longest_line(shell):

@@ -649,6 +649,23 @@ def test_a_page_gets_the_live_form_at_once_and_again_when_it_changed():
     assert page.sent.empty()
 
 
+def test_after_a_look_that_failed_the_pages_next_message_begins_anew(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    signs = Signs()
+    page = Page(container(tree("sh")), signs.listen)
+    page.hear("shown")
+    page.next()
+    page.picture = None  # which cannot be drawn
+    page._sign.set()
+    assert signs.cancelled.wait(60)
+    while threads():
+        pass
+    page.picture = container(tree("sh", "ps"))
+    page.hear("shown")
+    assert page.next() == page.picture.live()._repr_html_()
+    page.hear("hidden")
+
+
 def test_a_sign_makes_it_look(monkeypatch):
     monkeypatch.setattr("labkit.view.live.BEAT", None)  # only signs count
     signs = Signs()

@@ -4,7 +4,18 @@ const RENEW = 20000; // ms; the kernel forgets a page that it has not heard of f
 
 function render({ model, el }) {
   const view = `${Date.now()}-${Math.random()}`;
-  const say = (state) => model.send({ view, state });
+  const say = (state) => {
+    try {
+      model.send({ view, state });
+    } catch { // JupyterLab does not send to a kernel that has ended or has been started anew
+      clearTimeout(patience);
+      clearInterval(timer);
+      if (!el.contains(gone)) el.append(gone);
+    }
+  };
+  const gone = document.createElement("p");
+  gone.setAttribute("role", "status");
+  gone.textContent = "The kernel has ended: the picture no longer follows. Run the cell again.";
   const shown = () => document.visibilityState === "visible" && say("shown");
   const hidden = () => say("hidden");
 
@@ -17,6 +28,7 @@ function render({ model, el }) {
   }, 1000);
 
   model.on("msg:custom", draw);
+  model.on("comm_live_update", shown); // the kernel starts anew, or the page has found it again
   document.addEventListener("visibilitychange", shown);
   window.addEventListener("pagehide", hidden);
   const timer = setInterval(shown, RENEW);
@@ -28,6 +40,7 @@ function render({ model, el }) {
     window.removeEventListener("pagehide", hidden);
     document.removeEventListener("visibilitychange", shown);
     model.off("msg:custom", draw);
+    model.off("comm_live_update", shown);
     hidden();
   };
 }

@@ -99,6 +99,9 @@ class Live(anywidget.AnyWidget):
         finally:
             if cancel:
                 cancel()
+            with self._guard:  # a look has failed: the page's next message begins anew
+                if self._looking is threading.current_thread():
+                    self._looking = None
 
     def _is_watched(self) -> bool:
         with self._guard:

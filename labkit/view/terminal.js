@@ -33,13 +33,13 @@ function library(model) {
         if (message.problem) throw new Error(message.problem);
         resolve(unpack(new TextDecoder().decode(buffers[0])));
       } catch (error) {
-        globalThis[READY] = undefined;
         reject(error);
       }
     };
     model.on("msg:custom", receive);
     model.send({ type: "library" });
   });
+  globalThis[READY].catch(() => { globalThis[READY] = undefined; }); // the next one asks again
   return globalThis[READY];
 }
 
@@ -83,6 +83,7 @@ class Xterm {
     this.term = new Terminal({
       fontFamily: FONT, fontSize: 13, lineHeight: 1.2, scrollback: 5000, cursorBlink: true,
       theme: theme(), minimumContrastRatio: contrast(),
+      logLevel: "off", // a program that prints bytes at random would fill the browser's console
     });
     this.term.open(place);
     this.term.textarea.setAttribute("aria-label", `Terminal. ${LEAVE}`);
@@ -155,7 +156,15 @@ class Xterm {
     this.term.write(data, () => { this.quiet = false; this.fit(); });
   }
 
-  print(data) { this.term.write(data); }
+  print(data) { this.term.write(data, () => this.take(data.length)); }
+
+  // Tell the kernel how far we are, so that it does not run ahead.
+  take(count) {
+    this.taken = (this.taken ?? 0) + count;
+    if (this.taken < 100000) return;
+    this.send({ type: "taken", bytes: this.taken });
+    this.taken = 0;
+  }
 
   end() { this.term.options.cursorBlink = false; this.term.options.disableStdin = true; }
 
@@ -204,7 +213,15 @@ class Lines {
 
 function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
-  const send = (message) => model.send(message);
+  const send = (message) => {
+    try {
+      model.send(message);
+    } catch { // JupyterLab does not send to a kernel that has ended or has been started anew
+      screen?.end();
+      state.textContent = "The kernel has ended, and the shell with it. Run the cell again.";
+    }
+  };
+  const probe = () => send({ type: "alive" });
   const place = element("div", { class: "labkit-terminal-screen" });
   const state = element("span", { role: "status" });
   const hint = element("span");
@@ -231,6 +248,8 @@ function render({ model, el }) {
       return; // what comes before is part of the screen
     } else if (message.type === "output") {
       screen.print(bytes(buffers[0]));
+    } else if (message.type === "again") {
+      send({ type: "open", view });
     } else if (message.type === "size") {
       screen.resize(message.rows, message.columns);
     } else if (message.type === "ended") {
@@ -239,6 +258,8 @@ function render({ model, el }) {
     }
   };
   model.on("msg:custom", receive);
+  model.on("comm_live_update", probe); // the kernel starts anew, or the page has found it again
+  place.addEventListener("focusin", probe);
   library(model).then(
     (xterm) => new Xterm(xterm, place, send),
     (error) => {
@@ -258,6 +279,7 @@ function render({ model, el }) {
   return () => {
     gone = true;
     model.off("msg:custom", receive);
+    model.off("comm_live_update", probe);
     screen?.dispose();
   };
 }
