@@ -174,6 +174,8 @@ def test_escape_then_tab_leaves_it_and_the_reader_is_told_so(terminal):
     terminal.page.keyboard.press("Escape")
     terminal.page.keyboard.press("Tab")
     assert not terminal.page.evaluate(focused)
+    terminal.press("Control+c")  # bash has seen the Escape, and would take it for half a key
+    terminal.wait_for(lambda lines: lines[-2:] == ["$ ^C", "$"])
 
 
 def test_it_answers_while_another_cell_runs(opened):

@@ -156,15 +156,7 @@ class Xterm {
     this.term.write(data, () => { this.quiet = false; this.fit(); });
   }
 
-  print(data) { this.term.write(data, () => this.take(data.length)); }
-
-  // Tell the kernel how far we are, so that it does not run ahead.
-  take(count) {
-    this.taken = (this.taken ?? 0) + count;
-    if (this.taken < 100000) return;
-    this.send({ type: "taken", bytes: this.taken });
-    this.taken = 0;
-  }
+  print(data, then) { this.term.write(data, then); }
 
   end() { this.term.options.cursorBlink = false; this.term.options.disableStdin = true; }
 
@@ -195,9 +187,9 @@ class Lines {
 
   readAloud() {} // its output is a log that is read anyway
   resize() {}
-  show(data) { this.text = ""; this.print(data); }
+  show(data) { this.text = ""; this.print(data, () => {}); }
 
-  print(data) {
+  print(data, then) {
     this.text += this.decoder.decode(data, { stream: true });
     const plain = this.text
       .replace(/\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]/g, "")
@@ -205,6 +197,7 @@ class Lines {
     this.text = this.text.slice(-20000);
     this.screen.textContent = plain.split("\n").map((line) => line.split("\r").at(-1)).slice(-500).join("\n");
     this.screen.scrollTop = this.screen.scrollHeight;
+    then();
   }
 
   end() { this.input.disabled = true; }
@@ -239,6 +232,13 @@ function render({ model, el }) {
 
   let screen = null;
   let gone = false;
+  let taken = 0;
+  const take = (count) => { // tell the kernel how far we are, so that it does not run ahead
+    taken += count;
+    if (taken < 100000) return;
+    send({ type: "taken", bytes: taken });
+    taken = 0;
+  };
   const receive = (message, buffers) => {
     if (message.type === "screen" && message.view === view) {
       screen.resize(message.rows, message.columns);
@@ -247,7 +247,8 @@ function render({ model, el }) {
     } else if (!frame.dataset.ready) {
       return; // what comes before is part of the screen
     } else if (message.type === "output") {
-      screen.print(bytes(buffers[0]));
+      const data = bytes(buffers[0]);
+      screen.print(data, () => take(data.length));
     } else if (message.type === "again") {
       send({ type: "open", view });
     } else if (message.type === "size") {

@@ -17,6 +17,9 @@ from jupyter_core.paths import jupyter_path
 from labkit.shell import SCROLLBACK, Shell
 
 HERE = Path(__file__).parent
+# How many bytes a page may be behind, and how many seconds it may take none of them. The program
+# waits for it meanwhile; after that nobody looks, and the page is told to begin anew when it wakes.
+AHEAD, PATIENCE = 500_000, 5.0
 # What only the chunk of JupyterLab's program that holds xterm.js has in it.
 MARKS = ("xterm-helper-textarea", "Terminal=", "hunk_jupyterlab_application_top")
 
@@ -41,6 +44,8 @@ class Terminal(anywidget.AnyWidget):
         self.shell = shell
         self._scrollback = bytearray()
         self._shown = False  # some page shows it; before that, nothing is sent
+        self._sent = self._taken = 0  # bytes that went to pages, and that one of them has drawn
+        self._news = threading.Condition()  # about what was taken
         self._lock = threading.RLock()  # a page's messages and the shell's come in two threads
         # JupyterLab sends a widget's messages to a thread of their own, so that they need not wait
         # for a running cell. But ipykernel sends the next one to wherever the widget spoke last. So
@@ -70,13 +75,19 @@ class Terminal(anywidget.AnyWidget):
                 return
             if data is None:
                 self._page.run(self._say_ended)
-            else:
-                self._page.run(self.send, {"type": "output"}, [data])
+                return
+            self._page.run(self.send, {"type": "output"}, [data])
+            self._sent += len(data)
+        with self._news:
+            if not self._news.wait_for(lambda: self._sent - self._taken <= AHEAD, PATIENCE):
+                self._shown = False
 
     def _message(self, _: Any, content: Any, buffers: Any) -> None:
         kind = content.get("type")
         if kind == "input":
             self.shell.send(content["text"])
+        elif kind == "taken":
+            self._take(content["bytes"])
         elif kind == "size":
             self._resize(content["rows"], content["columns"])
         elif kind == "library":
@@ -94,10 +105,18 @@ class Terminal(anywidget.AnyWidget):
         rows, columns = self.shell.size
         with self._lock:
             self._shown, self._page = True, contextvars.copy_context()
+            self._taken = self._sent
             screen = {"type": "screen", "view": view, "rows": rows, "columns": columns}
             self.send(screen, [bytes(self._scrollback)])
             if self.shell.status is not None:
                 self._say_ended()
+
+    def _take(self, count: int) -> None:
+        with self._news:
+            self._taken = min(self._taken + count, self._sent)
+            self._news.notify_all()
+        if not self._shown:
+            self.send({"type": "again"})
 
     def _resize(self, rows: int, columns: int) -> None:
         with self._lock:
