@@ -69,6 +69,10 @@ def main(arguments: Iterable[str]) -> int:
     kernel = [sys.executable, "-m", "ipykernel_launcher", *arguments]
 
     def start() -> int:
+        # What our starter ignores (nohup: SIGHUP; a script's `&`: SIGINT and SIGQUIT) a lab does
+        # not: exec would hand it on to every command in it.
+        for number in (*FORWARDED, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
         os.execv(kernel[0], kernel)
 
     return run(start, session=True, watch=parent)

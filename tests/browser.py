@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labkit import linux
+
 if TYPE_CHECKING:  # it is installed for these tests alone
     from playwright.sync_api import Browser, Locator, Page
 
@@ -75,6 +77,8 @@ def lab(folder: Path) -> Iterator[str]:
             stderr=errors,
             text=True,
             start_new_session=True,
+            # Also when this test is killed; its kernels go with it.
+            preexec_fn=lambda: linux.set_parent_death_signal(signal.SIGTERM),
         ) as server,
     ):
         try:

@@ -165,6 +165,8 @@ def test_the_size_of_the_element_is_the_size_of_the_terminal(terminal):
 
 
 def test_escape_then_tab_leaves_it_and_the_reader_is_told_so(terminal):
+    terminal.type("cat")  # bash would take the Escape for the first half of a key
+    terminal.wait_for(lambda lines: lines[-1] == "$ cat")
     terminal.click()
     focused = "document.activeElement.closest('.labkit-terminal-screen') !== null"
     label = terminal.page.evaluate("document.activeElement.getAttribute('aria-label')")
@@ -174,8 +176,8 @@ def test_escape_then_tab_leaves_it_and_the_reader_is_told_so(terminal):
     terminal.page.keyboard.press("Escape")
     terminal.page.keyboard.press("Tab")
     assert not terminal.page.evaluate(focused)
-    terminal.press("Control+c")  # bash has seen the Escape, and would take it for half a key
-    terminal.wait_for(lambda lines: lines[-2:] == ["$ ^C", "$"])
+    terminal.press("Control+c")
+    terminal.wait_for(lambda lines: lines[-1] == "$")
 
 
 def test_it_answers_while_another_cell_runs(opened):

@@ -104,6 +104,22 @@ def test_the_kernel_is_pid_2_of_a_machine_called_lab(kernel):
     assert kernel.run("print(os.uname().nodename, os.getuid())") == "lab 0"
 
 
+def test_a_lab_ignores_no_signal_that_its_starter_ignores(tmp_path):
+    """As when JupyterLab was started with nohup, or by a script that goes on."""
+    ignored = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
+    try:
+        kernel = Kernel(tmp_path)
+    finally:
+        for number, handler in zip(ignored, before, strict=True):
+            signal.signal(number, handler)
+    ask = "import subprocess; print(subprocess.getoutput('grep SigIgn /proc/self/status'))"
+    said = kernel.run(ask)
+    kernel.end()
+    mask = int(said.split()[1], 16)
+    assert [number for number in ignored if mask >> (number - 1) & 1] == []
+
+
 def test_a_lab_leaves_the_machine_as_it_was(kernel):
     before = machine()
     kernel.run("from labkit import linux; linux.sethostname('broken')")
