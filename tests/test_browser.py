@@ -214,7 +214,10 @@ def test_two_views_show_the_same(opened):
     one, two = Terminal(notebook.page, 0), Terminal(notebook.page, 1)
     one.answer("echo same")
     two.wait_for(lambda lines: "same" in lines and lines[-1] == "$")
-    two.type("tput u7; read -rs -t 1 -d R answer; echo \"${answer#*[}\" | tr -d '0-9'")
+    two.type(
+        "stty -echo; tput u7; read -r -t 5 -d R answer; stty echo; "
+        "echo \"${answer#*[}\" | tr -d '0-9'"
+    )
     two.wait_for(lambda lines: lines[-2:] == [";", "$"])  # one answer, not two
 
 
