@@ -268,7 +268,7 @@ def kill_the_group(person):
 
 
 def kill_the_keeper(person):
-    keepers = [p.pid for _, p in procfs.tree(person.pid) if os.getsid(p.pid) == p.pid]
+    keepers = [p.pid for _, p in procfs.tree(person.pid) if os.getpgid(p.pid) == p.pid]
     for pid in keepers:
         if pid != person.pid and len(procfs.processes()[pid].pids) == len(mine().pids):
             os.kill(pid, signal.SIGKILL)
@@ -407,6 +407,17 @@ def test_killed_at_any_moment_of_its_start_it_leaves_nothing():
             until(lambda pids=pids: gone(pids))
             until(lambda person=person: person.settings() == person.before)  # the keeper's work
     assert machine() == before
+
+
+def test_killed_with_its_group_as_soon_as_the_terminal_is_raw():
+    for _ in range(5):
+        with Person(*RUN, "-it", *SLEEP) as person:
+            end = time.monotonic() + 20
+            while person.settings() == person.before:
+                assert time.monotonic() < end
+            os.killpg(person.pid, signal.SIGKILL)
+            assert person.wait() == 137
+            until(lambda person=person: person.settings() == person.before)
 
 
 def test_a_restarted_lab_kernel_ends_it(tmp_path):
