@@ -147,6 +147,14 @@ def test_no_descriptor_of_ours_leaks_into_the_command():
     os.close(writer)
 
 
+@pytest.mark.parametrize("upto", ["06", "07", "08"])
+def test_nor_does_one_above_the_limit_that_was_set_after_it_was_opened(upto):
+    line = f'exec 50</dev/null; ulimit -n 20; exec {LABKIT} run --upto {upto} "$@"'
+    command = ["bash", "-c", line, "bash", "sh", "-c", "ls -1 /proc/$$/fd"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["0", "1", "2"]
+
+
 def test_where_user_namespaces_are_forbidden_it_says_so():
     script = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
     # In a user namespace of its own, so that the limit is not the machine's.
