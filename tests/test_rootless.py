@@ -99,6 +99,7 @@ def test_e_may_replace_path_and_home():
 
 def test_the_host_name():
     assert mydocker("run", "--hostname", "box", "hostname").stdout == "box\n"
+    assert mydocker("run", "--hostname=box", "hostname").stdout == "box\n"
     assert mydocker("run", "hostname").stdout == f"{os.uname().nodename}\n"
     run = mydocker("run", "--hostname", "x" * 65, "true")
     assert run.returncode == 125
@@ -126,6 +127,9 @@ def test_options_end_at_the_command_or_at_two_dashes(words, said):
         (["-", "true"], "unknown option -"),
         (["--hostname"], "option --hostname wants a value"),
         (["-e"], "option -e wants a value"),
+        (["-e", "", "true"], "option -e wants NAME or NAME=VALUE"),
+        (["-e", "=x", "true"], "option -e wants NAME or NAME=VALUE"),
+        (["--init=true", "true"], "unknown option --init=true"),
         (["-it"], "missing container command"),
         (["--"], "missing container command"),
         ([], "missing container command"),
