@@ -1,7 +1,8 @@
-"""For every test run: the notebooks' working folders lie in a temporary folder of the run."""
+"""For every test run: working folders in a temporary folder, and signals as a login has them."""
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -11,6 +12,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if "LABKIT_WORK" not in os.environ:  # pytest-xdist's workers inherit it
         os.environ["LABKIT_WORK"] = tempfile.mkdtemp(prefix="labkit-test-")
         config.stash[WORK] = os.environ["LABKIT_WORK"]
+    # nohup and a shell's background jobs ignore some, and whatever we start would do so as well.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
