@@ -348,6 +348,16 @@ def test_a_closed_terminal_ends_it(options):
     assert machine() == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_with_init_a_command_that_becomes_another_user_still_dies_with_us():
+    # By itself it would live on: the kernel drops its death signal, PR_SET_PDEATHSIG(2const).
+    with container("--init", "setpriv", "--reuid=nobody", "--clear-groups", *SLEEP) as launcher:
+        pids = [*below(launcher.pid), started(launcher.pid)]
+        launcher.kill()
+        launcher.wait()
+        until(lambda: gone(pids))
+
+
 def test_a_shell_killed_above_it_ends_it():
     with Person("sh", "-c", f"{LABKIT} run -it --init sleep 1000; true") as person:
         started(person.pid)
