@@ -1,4 +1,4 @@
-"""For every test run: working folders in a temporary folder, signals as a login shell has them."""
+"""For every test run: working folders in a temporary folder, and signals as a login has them."""
 
 import os
 import shutil
@@ -9,13 +9,14 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for number in (signal.SIGHUP, signal.SIGQUIT):  # ignored under nohup and behind a script's `&`
-        signal.signal(number, signal.SIG_DFL)
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "LABKIT_WORK" not in os.environ:  # pytest-xdist's workers inherit it
         os.environ["LABKIT_WORK"] = tempfile.mkdtemp(prefix="labkit-test-")
         config.stash[WORK] = os.environ["LABKIT_WORK"]
+    # nohup and a shell's background jobs ignore some, and whatever we start would do so as well.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

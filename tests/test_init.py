@@ -268,7 +268,7 @@ def kill_the_group(person):
 
 
 def kill_the_keeper(person):
-    keepers = [p.pid for _, p in procfs.tree(person.pid) if os.getsid(p.pid) == p.pid]
+    keepers = [p.pid for _, p in procfs.tree(person.pid) if os.getpgid(p.pid) == p.pid]
     for pid in keepers:
         if pid != person.pid and len(procfs.processes()[pid].pids) == len(mine().pids):
             os.kill(pid, signal.SIGKILL)
@@ -348,6 +348,16 @@ def test_a_closed_terminal_ends_it(options):
     assert machine() == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_with_init_a_command_that_becomes_another_user_still_dies_with_us():
+    # By itself it would live on: the kernel drops its death signal, PR_SET_PDEATHSIG(2const).
+    with container("--init", "setpriv", "--reuid=nobody", "--clear-groups", *SLEEP) as launcher:
+        pids = [*below(launcher.pid), started(launcher.pid)]
+        launcher.kill()
+        launcher.wait()
+        until(lambda: gone(pids))
+
+
 def test_a_shell_killed_above_it_ends_it():
     with Person("sh", "-c", f"{LABKIT} run -it --init sleep 1000; true") as person:
         started(person.pid)
@@ -407,6 +417,17 @@ def test_killed_at_any_moment_of_its_start_it_leaves_nothing():
             until(lambda pids=pids: gone(pids))
             until(lambda person=person: person.settings() == person.before)  # the keeper's work
     assert machine() == before
+
+
+def test_killed_with_its_group_as_soon_as_the_terminal_is_raw():
+    for _ in range(5):
+        with Person(*RUN, "-it", *SLEEP) as person:
+            end = time.monotonic() + 20
+            while person.settings() == person.before:
+                assert time.monotonic() < end
+            os.killpg(person.pid, signal.SIGKILL)
+            assert person.wait() == 137
+            until(lambda person=person: person.settings() == person.before)
 
 
 def test_a_restarted_lab_kernel_ends_it(tmp_path):

@@ -99,6 +99,7 @@ def test_e_may_replace_path_and_home():
 
 def test_the_host_name():
     assert mydocker("run", "--hostname", "box", "hostname").stdout == "box\n"
+    assert mydocker("run", "--hostname=box", "hostname").stdout == "box\n"
     assert mydocker("run", "hostname").stdout == f"{os.uname().nodename}\n"
     run = mydocker("run", "--hostname", "x" * 65, "true")
     assert run.returncode == 125
@@ -126,6 +127,9 @@ def test_options_end_at_the_command_or_at_two_dashes(words, said):
         (["-", "true"], "unknown option -"),
         (["--hostname"], "option --hostname wants a value"),
         (["-e"], "option -e wants a value"),
+        (["-e", "", "true"], "option -e wants NAME or NAME=VALUE"),
+        (["-e", "=x", "true"], "option -e wants NAME or NAME=VALUE"),
+        (["--init=true", "true"], "unknown option --init=true"),
         (["-it"], "missing container command"),
         (["--"], "missing container command"),
         ([], "missing container command"),
@@ -145,6 +149,14 @@ def test_no_descriptor_of_ours_leaks_into_the_command():
     assert run.stdout.split() == ["0", "1", "2"]
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("upto", ["06", "07", "08"])
+def test_nor_does_one_above_the_limit_that_was_set_after_it_was_opened(upto):
+    line = f'exec 50</dev/null; ulimit -n 20; exec {LABKIT} run --upto {upto} "$@"'
+    command = ["bash", "-c", line, "bash", "sh", "-c", "ls -1 /proc/$$/fd"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["0", "1", "2"]
 
 
 def test_where_user_namespaces_are_forbidden_it_says_so():

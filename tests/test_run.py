@@ -73,13 +73,25 @@ def test_no_command(upto):
 
 @pytest.mark.parametrize(
     ("command", "status", "words"),
-    [("no-such-command", 127, "not found"), ("/etc/passwd", 126, "permission denied")],
+    [
+        ("no-such-command", 127, "not found"),
+        ("/etc/passwd/no", 127, "not found"),
+        ("/etc/passwd", 126, "permission denied"),
+    ],
 )
 def test_a_command_that_cannot_be_started(command, status, words):
     run = labkit("run", command)
     assert run.stdout == ""
     assert run.stderr.count("\n") == 1
     assert json.loads(run.stderr)["msg"] == f"exec {command}: {words}"
+    assert run.returncode == status
+
+
+@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], [], ["--init"]])
+@pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), ("/etc/passwd", 126)])
+def test_the_status_is_the_same_where_nobody_can_be_told(upto, command, status):
+    with open("/dev/full", "w") as full:
+        run = labkit("run", *upto, command, capture_output=False, stderr=full)
     assert run.returncode == status
 
 

@@ -93,6 +93,17 @@ def test_every_key_reaches_a_program_that_wants_it_raw():
         assert person.settings() == person.before
 
 
+def test_where_it_lacks_what_a_terminal_needs_nothing_has_begun():
+    found = []
+    for limit in range(7, 16):
+        line = f"ulimit -n {limit}; exec {LABKIT} run -it echo begun"
+        with Person("sh", "-c", line) as person:
+            found.append((person.wait(), person.screen.count(b"\r\n"), b"begun" in person.screen))
+            assert person.settings() == person.before
+    assert set(found) == {(125, 1, False), (0, 1, True)}
+    assert found == sorted(found, reverse=True)
+
+
 def test_the_window_at_the_start_and_when_it_changes():
     script = "stty size; trap 'stty size; exit' WINCH; echo up; while :; do sleep .1; done"
     with Person(*RUN, "-it", "sh", "-c", script, size=(33, 121)) as person:
