@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import nbformat
+
 from labkit import linux
 
 if TYPE_CHECKING:  # it is installed for these tests alone
@@ -116,6 +118,7 @@ class Notebook:
     """A notebook in a page of JupyterLab, and what a person does with it."""
 
     def __init__(self, browser: "Browser", address: str, name: str, *, width: int = 1280) -> None:
+        self.name = name
         base, _, token = address.partition("/lab/tree/")
         # A workspace of its own: the default one brings back what other pages had open.
         workspace = f"{name.removesuffix('.ipynb')}-{next(COUNTER)}"
@@ -155,6 +158,15 @@ class Notebook:
         self.code(number).locator(".jp-InputArea-editor .cm-content").click()
         self.page.keyboard.press("Shift+Enter")
 
+    def work_through(self, words: str) -> None:
+        """Press Shift+Enter from the first cell to the one that holds these words."""
+        cells = nbformat.read(ROOT / "notebooks" / self.name, as_version=4).cells
+        number = next(n for n, cell in enumerate(cells, 1) if words in cell.source)
+        self.page.locator(".jp-Cell .jp-MarkdownOutput").first.click()
+        for _ in range(number):
+            self.page.keyboard.press("Shift+Enter")
+            self.idle()
+
     def code(self, number: int) -> "Locator":
         """Return a code cell, counted from 0."""
         return self.page.locator(".jp-CodeCell").nth(number)
@@ -174,6 +186,7 @@ class Terminal:
         self.page = page
         self.frame = page.locator(".labkit-terminal-frame").nth(number)
         self.frame.and_(page.locator("[data-ready=true]")).wait_for()
+        self.frame.scroll_into_view_if_needed()  # xterm.js draws nothing where nobody sees it
 
     def click(self) -> None:
         self.frame.locator(".labkit-terminal-screen").click()

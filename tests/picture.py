@@ -22,10 +22,7 @@ def main() -> int:
         notebook = Notebook(chromium, address, "03-the-first-container.ipynb", width=1000)
         page = notebook.page
         page.keyboard.press("Control+b")  # the files at the side
-        page.locator(".jp-Cell .jp-MarkdownOutput").first.click()
-        while not page.locator(".labkit-terminal-frame").count():
-            page.keyboard.press("Shift+Enter")
-            notebook.idle()
+        notebook.work_through("display(Terminal(shell)")
         terminal = Terminal(page)
         screen = page.locator(".labkit-terminal-screen")
         screen.evaluate("e => { e.style.height = '176px'; }")

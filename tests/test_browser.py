@@ -354,10 +354,7 @@ def test_notebook_03_as_a_person_works_through_it(address, chromium):
     notebook = Notebook(chromium, address, "03-the-first-container.ipynb")
     page = notebook.page
     last = len(nbformat.read(ROOT / "notebooks/03-the-first-container.ipynb", 4).cells) - 1
-    page.locator(".jp-Cell .jp-MarkdownOutput").first.click()
-    while not page.locator(".labkit-terminal-frame").count():
-        page.keyboard.press("Shift+Enter")
-        notebook.idle()
+    notebook.work_through("display(Terminal(shell)")
     terminal = Terminal(page)
     terminal.wait_for(lambda lines: lines[-1] == "$")
     assert any(line.split()[:3] == ["root", "1", "0"] for line in terminal.answer("ps -ef"))
