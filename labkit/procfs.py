@@ -17,9 +17,6 @@ T = TypeVar("T")
 
 NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 
-SIOCGIFFLAGS = 0x8913  # linux/sockios.h
-IFF_UP = 1  # linux/if.h
-
 
 @dataclass(frozen=True)
 class Process:
@@ -254,10 +251,10 @@ def _links() -> dict[str, bool]:
         for _, name in socket.if_nameindex():
             request = struct.pack("16s24x", os.fsencode(name))
             try:
-                reply = fcntl.ioctl(asked, SIOCGIFFLAGS, request)
+                reply = fcntl.ioctl(asked, linux.SIOCGIFFLAGS, request)
             except OSError:  # removed meanwhile
                 continue
-            found[name] = bool(struct.unpack_from("16xh", reply)[0] & IFF_UP)
+            found[name] = bool(struct.unpack_from("16xh", reply)[0] & linux.IFF_UP)
     return found
 
 
