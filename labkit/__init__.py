@@ -8,7 +8,8 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext labkit`: gives a notebook `%notebook NN` and `%%source PATH`."""
-    from labkit.workbook import register
+    """`%load_ext labkit`: gives a notebook `%notebook NN`, `%%source PATH` and `%%answer NN.n`."""
+    from labkit import check, workbook
 
-    register(shell)
+    workbook.register(shell)
+    check.register(shell)

@@ -37,6 +37,10 @@ MS_SHARED = 1 << 20
 # linux/fs.h
 MNT_DETACH = 2
 
+# linux/mount.h, linux/fcntl.h: for mount_setattr
+MOUNT_ATTR_RDONLY = 1
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # asm-generic/signal.h; `import signal` would cost 4 ms
 SIGHUP = 1
@@ -59,7 +63,7 @@ SI_KERNEL = 0x80  # asm-generic/siginfo.h
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914  # linux/sockios.h
 AF_INET, SOCK_DGRAM = 2, 2  # linux/socket.h; `import socket` would cost 6 ms
 IFF_UP = 1  # linux/if.h
-SYS_CLONE3 = 435  # the same number on every architecture
+SYS_CLONE3, SYS_MOUNT_SETATTR = 435, 442  # the same number on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 
 # PyDLL keeps the interpreter's lock during a call: clone() must not let another thread in.
@@ -165,6 +169,27 @@ def mount(
     if _libc.mount(*text, flags, os.fsencode(data) if data else None) < 0:
         words = (repr(source), repr(target), repr(fstype), _names(flags, "MS_"))
         raise _error(ctypes.get_errno(), "mount", *words)
+
+
+def set_read_only(target: str, read_only: bool = True, *, recursive: bool = False) -> None:
+    """Make a mount read-only or writable. See mount_setattr(2); Linux 5.12 or newer.
+
+    Args:
+        target: a mount point.
+        read_only: False makes it writable again.
+        recursive: also every mount below it.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    setting = MOUNT_ATTR_RDONLY
+    attributes = (ctypes.c_uint64 * 4)(*((setting, 0) if read_only else (0, setting)))
+    flags = AT_RECURSIVE if recursive else 0
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    path = os.fsencode(target)
+    if _libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, flags, attributes, size) < 0:
+        words = "MOUNT_ATTR_RDONLY" if read_only else "0"
+        raise _error(ctypes.get_errno(), "mount_setattr", repr(target), words)
 
 
 def umount(target: str, flags: int = 0) -> None:

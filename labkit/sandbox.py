@@ -8,14 +8,19 @@
 
 PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever a lab started is
 gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
+
+A *sealed* sandbox is for programs that nobody has read: it can write nothing but one folder, and
+has a network of its own in which only the loopback is up.
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+import termios
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from labkit import linux, procfs
@@ -25,7 +30,13 @@ FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HOSTNAME = "lab"
 
 
-def run(main: Callable[[], int], *, session: bool = False, watch: int | None = None) -> int:
+def run(
+    main: Callable[[], int],
+    *,
+    session: bool = False,
+    watch: int | None = None,
+    sealed: str = "",
+) -> int:
     """Run a function as PID 2 of a new sandbox and wait for it.
 
     Args:
@@ -33,6 +44,8 @@ def run(main: Callable[[], int], *, session: bool = False, watch: int | None = N
         session: give the sandbox a session of its own: a Ctrl-C in the launcher's terminal or a
             signal to its process group then reaches the launcher alone, which hands it on once.
         watch: PID whose end shall end the sandbox too.
+        sealed: the one folder that can be written; without it, whatever this user can write, and
+            the network is the machine's.
 
     Returns:
         the exit status of PID 2, or 128+n where signal n ended it.
@@ -42,7 +55,7 @@ def run(main: Callable[[], int], *, session: bool = False, watch: int | None = N
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take statuses from us
     watched = None if watch is None else os.pidfd_open(watch)
-    _enter_namespaces()
+    _enter_namespaces(sealed)
     alive, launcher = os.pipe()
     # Signals wait until somebody is there to hand them on.
     signals = {*FORWARDED, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD}
@@ -55,31 +68,52 @@ def run(main: Callable[[], int], *, session: bool = False, watch: int | None = N
     return _supervise(child, session, before, watched)
 
 
-def main(arguments: Iterable[str]) -> int:
-    """Start ipykernel in a sandbox, with the arguments that Jupyter gives a kernel."""
-    # Inside there is no such PID; ipykernel would end at once. This launcher watches it instead,
-    # and inside PID 1 is the parent, which ipykernel takes for one that never goes away.
-    parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
-    os.environ["JPY_PARENT_PID"] = "1"
-    # Under pytest ipykernel does not capture what child processes write; this is no pytest.
-    os.environ.pop("PYTEST_CURRENT_TEST", None)
-    # As in an activated virtual environment: `python3` in a cell is the kernel's own.
-    folder = os.path.dirname(sys.executable)
-    os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
-    kernel = [sys.executable, "-m", "ipykernel_launcher", *arguments]
+def main(words: Sequence[str]) -> int:
+    """Start a program in a sandbox; without one, ipykernel.
+
+    Args:
+        words: `[--sealed FOLDER] [--terminal] -- PROGRAM [ARGUMENT …]`, or in place of the last
+            part the arguments that Jupyter gives a kernel. With `--terminal`, descriptor 0 becomes
+            the program's controlling terminal.
+    """
+    words, sealed, terminal = list(words), "", False
+    if words[:1] == ["--sealed"]:
+        sealed = words[1]
+        del words[:2]
+    if words[:1] == ["--terminal"]:
+        terminal = bool(words.pop(0))
+    if words[:1] == ["--"]:
+        parent, program = None, words[1:]
+        linux.set_parent_death_signal(signal.SIGKILL)
+    else:
+        # Inside there is no such PID; ipykernel would end at once. This launcher watches it
+        # instead, and inside PID 1 is the parent, which ipykernel takes for one that never goes.
+        parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
+        os.environ["JPY_PARENT_PID"] = "1"
+        # Under pytest ipykernel does not capture what child processes write; this is no pytest.
+        os.environ.pop("PYTEST_CURRENT_TEST", None)
+        # As in an activated virtual environment: `python3` in a cell is the kernel's own.
+        folder = os.path.dirname(sys.executable)
+        os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
+        program = [sys.executable, "-m", "ipykernel_launcher", *words]
 
     def start() -> int:
         # What our starter ignores (nohup: SIGHUP; a script's `&`: SIGINT and SIGQUIT) a lab does
         # not: exec would hand it on to every command in it.
         for number in (*FORWARDED, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
-        os.execv(kernel[0], kernel)
+        if terminal:
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.execvp(program[0], program)
 
-    return run(start, session=True, watch=parent)
+    return run(start, session=True, watch=parent, sealed=sealed)
 
 
-def _enter_namespaces() -> None:
+def _enter_namespaces(sealed: str) -> None:
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+    if sealed:
+        flags |= linux.CLONE_NEWNET
     user, group = os.geteuid(), os.getegid()
     rootless = not procfs.has_capability(CAP_SYS_ADMIN)
     linux.unshare(flags | (linux.CLONE_NEWUSER if rootless else 0))
@@ -89,6 +123,12 @@ def _enter_namespaces() -> None:
         _write("/proc/self/gid_map", f"0 {group} 1")
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.sethostname(HOSTNAME)
+    if sealed:
+        linux.mount(sealed, sealed, None, linux.MS_BIND)
+        linux.set_read_only("/", recursive=True)
+        linux.set_read_only(sealed, False)
+        linux.set_link_up("lo")
+        os.chdir(sealed)  # not the folder below the new mount
 
 
 def _be_first_process(

@@ -62,7 +62,11 @@ def strip(book: nbformat.NotebookNode) -> None:
     book.metadata = nbformat.from_dict(METADATA)
     for cell in book.cells:
         cell.metadata = nbformat.from_dict(
-            {key: cell.metadata[key] for key in ("jupyter", "tags") if key in cell.metadata}
+            {
+                key: cell.metadata[key]
+                for key in ("jupyter", "nbgrader", "tags")
+                if key in cell.metadata
+            }
         )
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)

@@ -70,6 +70,27 @@ def notebook(number: str | int, folder: Path = NOTEBOOKS) -> tuple[int, Path]:
     return int(word), known[int(word)]
 
 
+def code(path: Path) -> list[tuple[int, str]]:
+    """Return the code cells of a notebook, each with its position among all cells, from 1.
+
+    Args:
+        path: an .ipynb file.
+
+    Raises:
+        WorkbookError: it is no notebook.
+    """
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        found = [(n, cell) for n, cell in enumerate(cells, 1) if cell["cell_type"] == "code"]
+        return [(n, "".join(cell["source"])) for n, cell in found]
+    except OSError as error:
+        raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WorkbookError(
+            f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
+        ) from None
+
+
 def sources(path: Path) -> Iterator[Source]:
     """Yield the runtime's files that a notebook holds, in the order of its cells.
 
@@ -79,17 +100,7 @@ def sources(path: Path) -> Iterator[Source]:
     Raises:
         WorkbookError: it is no notebook, or a `%%source` cell is wrong.
     """
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        code = [(n, c) for n, c in enumerate(cells, 1) if c["cell_type"] == "code"]
-        texts = [(n, "".join(cell["source"])) for n, cell in code]
-    except OSError as error:
-        raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise WorkbookError(
-            f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
-        ) from None
-    for position, text in texts:
+    for position, text in code(path):
         if match := _MAGIC.fullmatch(text):
             place = f"{path.name}, cell {position}"
             yield _source(match["path"] or "", match["text"] or "", place)

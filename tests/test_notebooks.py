@@ -31,7 +31,7 @@ def faults(book):
     if dict(book.metadata) != METADATA:
         found.append("stray metadata in the notebook")
     for cell in book.cells:
-        if set(cell.metadata) - {"jupyter", "tags"}:
+        if set(cell.metadata) - {"jupyter", "nbgrader", "tags"}:
             found.append("stray metadata in a cell")
         for output in cell.get("outputs", []):
             if output.get("metadata") or "application/vnd.jupyter.widget-view+json" in output.get(

@@ -1,0 +1,253 @@
+"""Exercises in a notebook: `%%answer` keeps an answer, `check` judges it, `hint` helps.
+
+What an exercise wants stands in the notebook's text, and its judge in `labkit.exercises`.
+"""
+
+import html
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labkit import exercise, progress, workbook
+from labkit.exercise import NUMBER, Exercise, Wrong
+
+ANSWER, SOLUTION = "%%answer", "%%solution"
+_answers: dict[str, str] = {}
+_failures: dict[str, int] = {}
+_last = ""  # the exercise that `hint()` is about
+
+
+class NotSolved(Exception):
+    """Raised in place of a verdict where nbgrader runs a notebook: it counts errors."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge says of an answer.
+
+    Attributes:
+        number: the exercise.
+        passed: whether the answer does what is wanted.
+        wanted: what a right answer makes the kernel show; "" where it passed.
+        found: what the kernel showed.
+        hints: what may help; empty where it passed.
+        output: what the answer printed.
+    """
+
+    number: str
+    passed: bool
+    wanted: str
+    found: str
+    hints: tuple[str, ...] = ()
+    output: str = ""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what there is to say, each with what it is."""
+        if self.passed:
+            return [("the kernel shows", self.found)]
+        rows = [("wanted", self.wanted), ("found", self.found)]
+        return rows + [("hint", hint) for hint in self.hints]
+
+    @property
+    def title(self) -> str:
+        """The verdict in one line."""
+        return f"✓ {self.number} passed" if self.passed else f"✗ {self.number} not yet"
+
+    def __repr__(self) -> str:
+        """The verdict as text, which is also what nbval compares."""
+        lines = [self.title]
+        lines += [f"  {name}: {text}" for name, text in self.rows()]
+        if self.output and not self.passed:
+            lines += ["  your answer printed:"]
+            lines += [f"  | {line}" for line in self.output.splitlines()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        color = (
+            "var(--jp-success-color1,#2e7d32)" if self.passed else "var(--jp-warn-color1,#e65100)"
+        )
+        rows = "".join(
+            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{_code(text)}</dd>'
+            for name, text in self.rows()
+        )
+        printed = (
+            f"<details><summary>your answer printed</summary>"
+            f'<pre style="margin:4px 0 0">{html.escape(self.output)}</pre></details>'
+            if self.output and not self.passed
+            else ""
+        )
+        return (
+            f'<div style="border-left:4px solid {color};padding:2px 0 2px 12px;max-width:70em">'
+            f'<div style="font-weight:600">{html.escape(self.title)}</div>'
+            '<dl style="display:grid;grid-template-columns:max-content 1fr;gap:2px 12px;'
+            f'margin:4px 0">{rows}</dl>{printed}</div>'
+        )
+
+
+class Note(str):
+    """A line or two for the reader, shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """The text itself."""
+        return str(self)
+
+
+def check(number: str) -> Verdict | Note:
+    """Judge the answer that the `%%answer` cell above holds.
+
+    Args:
+        number: the exercise, such as "03.2".
+    """
+    global _last
+    found = _find(number)
+    if isinstance(found, Note):
+        return found
+    _last = found.number
+    if found.number not in _answers:
+        return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
+    verdict = judge(found, _answers[found.number], _runtime(found.number))
+    if verdict.passed:
+        progress.mark(found.number)
+        return verdict
+    shown = _failures[found.number] = _failures.get(found.number, 0) + 1
+    verdict = _with_hints(verdict, found, shown)
+    if os.environ.get("NBGRADER_EXECUTION"):
+        raise NotSolved(repr(verdict))
+    return verdict
+
+
+def hint(number: str = "") -> Note:
+    """Return the hints for an exercise, one more at each call.
+
+    Args:
+        number: the exercise; without it, the one that was checked last.
+    """
+    global _last
+    found = _find(number or _last)
+    if isinstance(found, Note):
+        return found
+    _last = found.number
+    given = _failures[found.number] = _failures.get(found.number, 0) + 1
+    return Note("\n".join(found.hints[:given]))
+
+
+def solution(number: str = "") -> Note:
+    """Return the worked solution of an exercise, as the collapsed cell below it holds it.
+
+    Args:
+        number: the exercise; without it, the one that was checked last.
+    """
+    found = _find(number or _last)
+    if isinstance(found, Note):
+        return found
+    text = cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number)
+    return Note(text or "This edition of the course holds no solutions. Ask your instructor.")
+
+
+def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
+    """Judge an answer.
+
+    Args:
+        exercise_: what it is an answer to.
+        text: the answer.
+        runtime: path to text of the files beside it.
+    """
+    with exercise.placed(exercise_, text, runtime) as answer:
+        try:
+            return Verdict(exercise_.number, True, "", exercise_.judge(answer))
+        except Wrong as error:
+            wrong = error
+        except (ValueError, LookupError, OSError) as error:  # it looked at something it never met
+            told = str(error).replace(str(answer.folder), "…")[:200]
+            wrong = Wrong("an answer of the usual form", f"{type(error).__name__}: {told}")
+        hints = (wrong.hint,) if wrong.hint else ()
+        number = exercise_.number
+        return Verdict(number, False, wrong.wanted, wrong.found, hints, answer.said)
+
+
+def cells(path: Path, magic: str) -> dict[str, str]:
+    """Return the answers or solutions that a notebook holds; of several, the last.
+
+    Args:
+        path: an .ipynb file.
+        magic: ANSWER or SOLUTION.
+
+    Returns:
+        exercise to text.
+
+    Raises:
+        WorkbookError: it is no notebook.
+    """
+    found = {}
+    for _, source in workbook.code(path):
+        first, _, text = source.partition("\n")
+        if first.split()[:1] == [magic] and len(first.split()) == 2:
+            found[first.split()[1]] = text
+    return found
+
+
+def register(shell: Any) -> None:
+    """Give an IPython shell (`InteractiveShell`) the magics `%%answer` and `%%solution`."""
+
+    def keep(line: str, cell: str) -> Note:
+        found = _find(line)
+        if isinstance(found, Note):
+            return found
+        if problem := _syntax_error(found, cell):
+            _answers.pop(found.number, None)
+            return Note(problem)
+        _answers[found.number] = cell
+        return Note(f'Answer {found.number} is kept. check("{found.number}") runs it.')
+
+    def prove(line: str, cell: str) -> Verdict | Note:
+        found = _find(line)
+        return found if isinstance(found, Note) else judge(found, cell, _runtime(found.number))
+
+    shell.register_magic_function(keep, "cell", ANSWER.strip("%"))
+    shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
+
+
+def _find(number: str) -> Exercise | Note:
+    number = str(number).strip()
+    if not number:
+        return Note('Which one? Say its number, such as hint("03.2").')
+    found = exercise.find(number)
+    if found is None or not NUMBER.fullmatch(number):
+        return Note(f"There is no exercise {number[:20]!r}. They are called 03.1, 03.2, …")
+    return found
+
+
+def _runtime(number: str) -> dict[str, str]:
+    """Return the runtime that an answer is put beside: the learner's, after that notebook."""
+    files = workbook.runtime(number[:2])
+    return {path: source.text for path, source in files.items()}
+
+
+def _with_hints(verdict: Verdict, found: Exercise, failures: int) -> Verdict:
+    """Add to the judge's own hint one more of the exercise's with each failure."""
+    hints = [*verdict.hints, *found.hints[: failures if not verdict.hints else failures - 1]]
+    if failures > 1:
+        hints.append(f'`solution("{found.number}")` shows one way to do it.')
+    return replace(verdict, hints=tuple(hints))
+
+
+def _syntax_error(found: Exercise, text: str) -> str:
+    if not found.path.endswith(".py"):
+        return ""
+    try:
+        compile(text, found.path, "exec", dont_inherit=True)
+    except SyntaxError as error:  # the cell's first line is %%answer
+        return f"Line {(error.lineno or 0) + 1}: {error.msg}. The answer was not kept."
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{error or 'too deeply nested for Python'}. The answer was not kept."
+    return ""
+
+
+def _code(text: str) -> str:
+    """Escape a text for HTML and show what stands in backquotes as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -1,0 +1,201 @@
+"""What an exercise is: a task, the form of its answer, and a judge that looks at the kernel.
+
+A judge never reads the answer's text. It runs the answer in a `Trial`, looks at /proc, the exit
+status, the terminal, and raises `Wrong` with what was wanted, what was found and a hint.
+"""
+
+import contextlib
+import importlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labkit.trial import Limits, Trial
+
+PYTHON, SH = "answer.py", "answer.sh"
+SHOWN = 1500  # characters of what an answer printed
+NUMBER = re.compile("[0-9]{2}[.][1-9]")
+_KNOWN: dict[str, "Exercise"] = {}
+# Runs the answer, then hands its values over: `python3 -c TELL answer.py RESULT NAME …`.
+_TELL = """
+import json, runpy, sys
+_, program, result, *names = sys.argv
+sys.argv = [program]
+found = runpy.run_path(program, run_name="__main__")
+values = {name: found[name] for name in names if name in found}
+json.dump(values, open(result, "w"), default=repr)
+"""
+
+
+class Wrong(Exception):
+    """An answer that does not do what is wanted.
+
+    Attributes:
+        wanted: what a right answer makes the kernel show.
+        found: what the kernel showed.
+        hint: for the likely mistake; "" where there is none better than the exercise's own.
+    """
+
+    def __init__(self, wanted: str, found: str, hint: str = "") -> None:
+        super().__init__(f"wanted {wanted}, found {found}")
+        self.wanted, self.found, self.hint = wanted, found, hint
+
+
+def want(condition: object, wanted: str, found: object, hint: str = "") -> None:
+    """Raise `Wrong` unless the condition holds."""
+    if not condition:
+        raise Wrong(wanted, str(found), hint)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a learner has written, in a folder where it can be run.
+
+    Attributes:
+        text: the answer as it was written.
+        path: what it is in the folder: "answer.py", "answer.sh" or a file of the runtime.
+        folder: holds it, and the runtime as it stands after the notebook, with the answer in it.
+    """
+
+    text: str
+    path: str
+    folder: Path
+    _trials: list[Trial] = field(default_factory=list)
+
+    def start(self, *words: str, terminal: bool = False, limits: Limits | None = None) -> Trial:
+        """Start the answer; where it is a file of the runtime, `mydocker` with these words.
+
+        Args:
+            *words: arguments.
+            terminal: as in `Trial`.
+            limits: as in `Trial`.
+        """
+        program = ["sh", SH] if self.path == SH else [sys.executable, self._program()]
+        return self.command(*program, *words, terminal=terminal, limits=limits)
+
+    def command(self, *argv: str, terminal: bool = False, limits: Limits | None = None) -> Trial:
+        """Start another program in the answer's folder, such as a shell that calls the runtime."""
+        trial = Trial(argv, self.folder, terminal=terminal, limits=limits)
+        self._trials.append(trial)
+        return trial
+
+    @property
+    def said(self) -> str:
+        """What the last trial printed, at most SHOWN characters, without the folder's name."""
+        text = self._trials[-1].output.strip("\n") if self._trials else ""
+        text = text.replace(f"{self.folder}/", "")
+        return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+
+    def values(self, *names: str) -> dict[str, object]:
+        """Run a Python answer to its end and return the values of these names, as JSON has them.
+
+        Raises:
+            Wrong: it did not come to its end, or has no such name.
+        """
+        result = self.folder / ".values.json"
+        argv = [sys.executable, "-c", _TELL, PYTHON, str(result), *names]
+        with self.command(*argv) as trial:
+            status = trial.wait()
+        ended_well(trial, "a program that comes to its end")
+        values: dict[str, object] = {}
+        with contextlib.suppress(OSError, ValueError):
+            values = dict(json.loads(result.read_text()))
+        missing = [name for name in names if name not in values]
+        want(
+            not missing and status == 0,
+            f"a value for {', '.join(names)}",
+            f"nothing called {', '.join(missing)}",
+            f"Write `{missing[0]} = …`." if missing else "",
+        )
+        return values
+
+    def _program(self) -> str:
+        return PYTHON if self.path == PYTHON else "mydocker/main.py"
+
+
+Judge = Callable[[Answer], str]
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    Attributes:
+        number: such as "03.2".
+        path: where an answer's text goes: PYTHON, SH, or a file of the runtime.
+        judge: called with an answer; returns in a few words what the kernel showed, or raises
+            Wrong.
+        hints: from a nudge to nearly the answer.
+    """
+
+    number: str
+    path: str
+    judge: Judge
+    hints: tuple[str, ...]
+
+
+def exercise(number: str, path: str, *hints: str) -> Callable[[Judge], Judge]:
+    """Declare an exercise; the decorated function is its judge.
+
+    Args:
+        number: as in `Exercise`.
+        path: as in `Exercise`.
+        *hints: as in `Exercise`.
+    """
+
+    def declare(judge: Judge) -> Judge:
+        _KNOWN[number] = Exercise(number, path, judge, hints)
+        return judge
+
+    return declare
+
+
+def find(number: str) -> Exercise | None:
+    """Return an exercise by its number, None where there is none."""
+    if NUMBER.fullmatch(number):
+        module = f"labkit.exercises.n{number[:2]}"
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(module)
+    return _KNOWN.get(number)
+
+
+@contextlib.contextmanager
+def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterator[Answer]:
+    """Put an answer into a folder of its own, beside a runtime, while the context lasts.
+
+    Args:
+        exercise: says which file the answer is.
+        text: the answer.
+        runtime: path to text of the runtime's files.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="labkit-answer-")).resolve()
+    try:
+        for path, content in {**runtime, exercise.path: text}.items():
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content, encoding="utf-8")
+        yield Answer(text, exercise.path, folder)
+    finally:
+        shutil.rmtree(folder, onerror=_force)
+
+
+def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
+    """Raise `Wrong` where a limit ended a trial, or Python's own error did."""
+    if trial.exceeded:
+        raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
+    lines = trial.output.strip().splitlines()
+    if trial.status and "Traceback (most recent call last):" in lines:
+        raise Wrong(wanted, lines[-1][:200], hint)
+
+
+def _force(function: Callable[[str], object], path: str, _: object) -> None:
+    """Remove what an answer has locked: shutil.rmtree calls this where it fails."""
+    with contextlib.suppress(OSError):
+        Path(path).parent.chmod(0o700)
+        Path(path).chmod(0o700)
+        shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()

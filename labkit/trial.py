@@ -1,0 +1,278 @@
+"""Runs a program in a throwaway sandbox while a judge outside looks at its processes.
+
+The sandbox is sealed, has limits, and ends with the trial: nothing that a program does in it can
+be met afterwards. What the program prints is kept, but whoever wants to know what it *did* asks
+the kernel.
+"""
+
+import contextlib
+import fcntl
+import os
+import pty
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from labkit import procfs
+from labkit.procfs import Process
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+BEAT = 0.02  # seconds between two looks
+QUIET = 2.0  # seconds without any change after which nothing is expected any more
+PROGRAM = 2  # its PID in the sandbox
+SIZE = (24, 80)  # rows and columns of a trial's terminal
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use before it is ended.
+
+    Attributes:
+        seconds: by the clock.
+        processes: at the same time.
+        memory: MiB, of all processes together.
+        output: bytes.
+        file: MiB, of each file that it writes.
+    """
+
+    seconds: float = 10
+    processes: int = 64
+    memory: int = 512
+    output: int = 1_000_000
+    file: int = 64
+
+
+class Trial:
+    """A program in a sandbox of its own. A context manager; nothing is left when it is closed.
+
+    Attributes:
+        exceeded: which limit ended it, in words; "" while none did.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        *,
+        terminal: bool = False,
+        limits: Limits | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the program.
+
+        Args:
+            argv: program and arguments.
+            folder: its working directory, and all that it can write.
+            terminal: its three streams are a terminal of SIZE; otherwise it has no input, and its
+                output and errors are one pipe.
+            limits: without them, the default ones.
+            environment: variables that it gets besides the usual ones.
+        """
+        self.limits = limits or Limits()
+        self.exceeded = ""
+        self._output = bytearray()
+        self._end = time.monotonic() + self.limits.seconds
+        words = ["--sealed", str(folder), *(["--terminal"] if terminal else []), "--", *argv]
+        if terminal:
+            self._ours, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+        else:
+            self._ours, theirs = os.pipe()
+        os.set_blocking(self._ours, False)
+        try:
+            self._launcher = subprocess.Popen(
+                [sys.executable, "-m", "labkit.sandbox", *words],
+                cwd=folder,
+                env=_environment(folder) | dict(environment or {}),
+                stdin=theirs if terminal else subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+
+    @property
+    def output(self) -> str:
+        r"""What was printed so far; the ends of lines are "\n"."""
+        self._read()
+        return self._output.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def status(self) -> int | None:
+        """None while it runs, then its exit status, or 128+n where signal n ended it."""
+        status = self._launcher.poll()
+        return status if status is None or status >= 0 else 128 - status
+
+    def processes(self) -> list[Process]:
+        """Return the program and its descendants, parents first.
+
+        Of each process, `pids[1]` is the number in the sandbox, where the program is PROGRAM, and
+        what follows are the numbers in the PID namespaces that the program made.
+        """
+        found = [process for _, process in procfs.tree(self._launcher.pid)]
+        return [process for process in found[1:] if process.pids[1:] != (1,)]
+
+    @property
+    def program(self) -> Process:
+        """The program itself.
+
+        Raises:
+            ProcessLookupError: it has ended.
+        """
+        for process in self.processes():
+            if process.pids[1:] == (PROGRAM,):
+                return process
+        raise ProcessLookupError("the program has ended")
+
+    def find(self, *command: str) -> Process | None:
+        """Return the first process that was started with these words, None where there is none."""
+        living = (process for process in self.processes() if process.state != "Z")
+        return next((p for p in living if p.command[: len(command)] == command), None)
+
+    def summary(self) -> str:
+        """Say in a few words how it stands."""
+        if self.exceeded:
+            return self.exceeded
+        if self.status is not None:
+            return f"the answer ended with status {self.status}"
+        names = [process.name for process in self.processes()]
+        return f"{len(names)} processes: {', '.join(names[:8])}"
+
+    def until(self, condition: Callable[[], T]) -> T | None:
+        """Look again and again until a condition holds.
+
+        Args:
+            condition: what it returns is true in the sense of `bool`. A process that ends while
+                it looks makes it false.
+
+        Returns:
+            what the condition returned, or None: the program has ended, a limit has ended it, or
+            nothing in it has moved for QUIET seconds.
+        """
+        before, since = "", time.monotonic()
+        while True:
+            ended = self.status is not None
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if found := condition():
+                    return found
+            if ended or self._is_over_a_limit():
+                return None
+            now = self._signature()
+            if now != before:
+                before, since = now, time.monotonic()
+            elif time.monotonic() - since > QUIET:
+                return None
+            select.select([self._ours] if self.status is None else [], [], [], BEAT)
+
+    def wait(self) -> int | None:
+        """Wait for the program to end, and return its status; None where a limit had to end it."""
+        while self.status is None and not self._is_over_a_limit():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._launcher.wait(BEAT)
+        return None if self.exceeded else self.status
+
+    def send(self, text: str) -> None:
+        r"""Type at its terminal; "\r" is Enter, "\x03" is Ctrl-C."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._ours, text.encode())
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the program, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.program.pid, number)
+
+    def close(self) -> None:
+        """End the program and everything that it started; return when they are gone."""
+        pids = [process.pid for _, process in procfs.tree(self._launcher.pid)]
+        ends = []
+        for pid in pids[1:2]:  # the sandbox's PID 1, with which all others end
+            with contextlib.suppress(ProcessLookupError):
+                ends.append(os.pidfd_open(pid))
+        self._launcher.kill()
+        self._launcher.wait()
+        for end in ends:
+            select.select([end], [], [])
+            os.close(end)
+        if self._ours >= 0:
+            self._read()
+            os.close(self._ours)
+            self._ours = -1
+
+    def __enter__(self) -> "Trial":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        while self._ours >= 0:
+            try:
+                some = os.read(self._ours, 65536)
+            except (BlockingIOError, OSError):  # nothing there; a terminal that nobody holds
+                return
+            if not some:
+                return
+            room = self.limits.output - len(self._output)
+            self._output += some[: max(0, room)]
+            if len(some) > room:
+                self._stop(f"it printed more than {self.limits.output:,} bytes")
+                return
+
+    def _is_over_a_limit(self) -> bool:
+        self._read()
+        processes = [] if self.exceeded else self.processes()
+        if len(processes) > self.limits.processes:
+            self._stop(f"it had more than {self.limits.processes} processes at once")
+        elif sum(process.resident for process in processes) > self.limits.memory * 1024:
+            self._stop(f"it used more than {self.limits.memory} MiB of memory")
+        elif time.monotonic() > self._end:
+            self._stop(f"it was not done after {self.limits.seconds:g} seconds")
+        return bool(self.exceeded)
+
+    def _stop(self, reason: str) -> None:
+        self.exceeded = self.exceeded or reason
+        self._launcher.send_signal(signal.SIGKILL)
+
+    def _signature(self) -> str:
+        """Whatever changes when a process of the program does something."""
+        parts = [str(len(self._output))]
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
+                parts.append(f"{process.pid} {process.state} {status[status.rfind('voluntary') :]}")
+        return "\n".join(parts)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What every trial starts with, whatever is set around it."""
+    here = Path(sys.executable).parent
+    return {
+        "PATH": f"{here}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

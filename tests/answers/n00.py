@@ -1,0 +1,3 @@
+"""Notebook 00."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

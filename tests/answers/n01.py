@@ -1,0 +1,3 @@
+"""Notebook 01."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

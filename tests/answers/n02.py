@@ -1,0 +1,3 @@
+"""Notebook 02."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

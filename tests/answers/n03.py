@@ -1,0 +1,54 @@
+"""Notebook 03."""
+
+from tests.answers.stub import solved
+
+SLEEP = """
+import os
+from labkit import linux
+pid = linux.clone({flags})
+if pid == 0:
+    {mount}
+    os.execvp("sleep", ["sleep", "1000"])
+{wait}
+"""
+MOUNT = 'linux.mount("proc", "/proc", "proc")'
+WAIT = "os.waitpid(pid, 0)"
+BOTH = "linux.CLONE_NEWPID | linux.CLONE_NEWNS"
+HIDE = """
+import os, time
+from labkit import linux
+pid = os.fork()
+if pid == 0:
+    os.execvp("sleep", ["sleep", "1000"])
+{hide}
+os.waitpid(pid, 0)
+"""
+
+WRONG = {
+    "03.1": [
+        (SLEEP.format(flags="linux.CLONE_NEWPID", mount=MOUNT, wait=WAIT), "`CLONE_NEWNS`"),
+        (SLEEP.format(flags="linux.CLONE_NEWNS", mount="pass", wait=WAIT), "a new count"),
+        (SLEEP.format(flags=BOTH, mount="pass", wait=WAIT), "before `exec`"),
+        (SLEEP.format(flags=BOTH, mount=MOUNT, wait=""), "os.waitpid(pid, 0)"),
+        ("print('sleep 1000 is PID 1, and alone')", "os.waitpid(pid, 0)"),
+    ],
+    "03.2": [
+        (
+            solved(
+                "03.2",
+                '\n    sethostname("box")',
+                "",
+                "    return 255",
+                '    sethostname("box")\n    return 255',
+            ),
+            "too late",
+        ),
+        (solved("03.2", '    sethostname("box")', '    print("box")'), "found: `lab`"),
+        (solved("03.2", "sethostname(", "set_host_name("), "NameError"),
+    ],
+    "03.3": [
+        (HIDE.format(hide="os.kill(pid, 9)"), "not what is asked"),
+        (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "all of `/proc`"),
+        (HIDE.format(hide="open(f'/proc/{pid}/comm', 'w').write('nobody')"), "not the name"),
+    ],
+}

@@ -1,0 +1,3 @@
+"""Notebook 04."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

@@ -1,0 +1,3 @@
+"""Notebook 05."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

@@ -1,0 +1,3 @@
+"""Notebook 06."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

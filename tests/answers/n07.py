@@ -1,0 +1,3 @@
+"""Notebook 07."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

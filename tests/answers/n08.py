@@ -1,0 +1,3 @@
+"""Notebook 08."""
+
+WRONG: dict[str, list[tuple[str, str]]] = {}

@@ -1,0 +1,21 @@
+"""The stubs and solutions that the notebooks hold."""
+
+from labkit import workbook
+from labkit.check import ANSWER, SOLUTION, cells
+
+
+def stub(number):
+    return cells(workbook.notebook(number[:2])[1], ANSWER)[number]
+
+
+def solution(number):
+    return cells(workbook.notebook(number[:2])[1], SOLUTION)[number]
+
+
+def solved(number, *changes):
+    """The solution with one text after the other replaced: old, new, old, new …"""
+    text = solution(number)
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
