@@ -1,0 +1,219 @@
+"""Notebook 00: what a container is made of."""
+
+from pathlib import Path
+
+from labkit import procfs
+from labkit.exercise import PYTHON, SH, Answer, Wrong, ended_well, exercise, want
+from labkit.procfs import Process
+from labkit.trial import Trial
+
+SLEEP = ("sleep", "1000")
+FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net", "ipc": "--ipc"}
+
+
+@exercise(
+    "00.1",
+    SH,
+    "Which of the five kinds of namespace holds the host name? Experiment 1 used it.",
+    "`--ipc` has to go, and `--uts` takes its place.",
+)
+def a_name_of_its_own(answer: Answer) -> str:
+    """The sleep's host name is box, and the sandbox's is as before."""
+    with answer.start() as trial:
+        sleep = _sleep(trial)
+        outside = _outside(trial)
+        trial.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
+        inside, named = procfs.hostname(sleep.pid), procfs.hostname(outside)
+        want(
+            named == "lab",
+            "a host name outside that is still `lab`",
+            f"`{named}` outside",
+            "`hostname` ran in the UTS namespace that everybody shares. Which option of `unshare` "
+            "asks for a new one?",
+        )
+        want(
+            inside == "box",
+            "the host name `box` where the sleep runs",
+            f"`{inside}`",
+            "The name belongs to the new namespace. Both `hostname` and `sleep` must run in the "
+            "same one: `sh -c '…; …'`.",
+        )
+        return "`box` where the sleep runs, `lab` outside"
+
+
+@exercise(
+    "00.2",
+    PYTHON,
+    "Experiment 2 without `--mount-proc`: run it in the shell above, and look at what `ps` lists.",
+    "The kernel counts in the new PID namespace, but the `/proc` that is there was mounted for "
+    "the old one.",
+)
+def who_is_number_1(answer: Answer) -> str:
+    """The command makes sleep number 1 with the old /proc, and the predictions are the kernel's."""
+    values = answer.values("command", "number", "alone")
+    command, number, alone = values["command"], values["number"], values["alone"]
+    want(
+        isinstance(command, str),
+        "a command line as text",
+        f"`{command}`",
+        'Write it as in a shell, between quotes: `command = "unshare …"`.',
+    )
+    with answer.command("sh", "-c", str(command)) as trial:
+        sleep = _sleep(trial)
+        listed = _listed(sleep)
+    want(
+        len(sleep.pids) == 3,
+        "`sleep 1000` in a new PID namespace",
+        "it is in the old one" if len(sleep.pids) < 3 else "more than one new one",
+        "`--pid` begins a new count for the *next* process, and `--fork` starts that one.",
+    )
+    want(
+        len(listed) > 1,
+        "a `/proc` that was mounted for the old namespace",
+        "a `/proc` that shows the sleep alone",
+        "Leave `--mount-proc` out: this is about what happens without.",
+    )
+    asked = "a prediction where `...` stands"
+    want(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
+    want(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
+    want(
+        number == sleep.pids[-1] and not isinstance(number, bool),
+        "the number that the kernel gives to the sleep",
+        f"you predicted {number}, and the kernel says otherwise",
+        "The kernel starts to count again in a new PID namespace, whatever `ps` may say.",
+    )
+    want(
+        alone is False,
+        "a `/proc` as the sleep finds it",
+        f"you predicted `alone = {alone}`, and its `/proc` shows other processes",
+        "`/proc` is a mounted file system. Who mounted this one, and in which PID namespace?",
+    )
+    return "the sleep is number 1, and its `/proc` tells about the others: as you predicted"
+
+
+@exercise(
+    "00.3",
+    SH,
+    "Begin with the command of the section “All five together”. It ends in `sh`, which can take "
+    "`-c '…; …; sleep 1000'`.",
+    "Inside, three commands: `hostname box`, then `ip link set lo up`, then `exec sleep 1000`. "
+    "With `exec` the shell becomes the sleep and hands on its number 1.",
+)
+def a_container_in_one_line(answer: Answer) -> str:
+    """The sleep is PID 1 in five namespaces, has its /proc, its name, and lo is up."""
+    with answer.start() as trial:
+        sleep = _sleep(trial)
+        outside = _outside(trial)
+        own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(outside)
+        missing = [kind for kind in FIVE if own[kind] == shared[kind]]
+        want(
+            not missing,
+            "`sleep 1000` in five new namespaces",
+            f"it shares {', '.join(missing)} with the outside",
+            f"Add `{' '.join(FIVE[kind] for kind in missing)}`.",
+        )
+        want(
+            sleep.pids[-1] == 1,
+            "`sleep 1000` as PID 1",
+            f"it is PID {sleep.pids[-1]}",
+            "Somebody else is number 1, a shell perhaps. `exec sleep 1000` makes the shell "
+            "*become* the sleep.",
+        )
+        listed = _listed(sleep)
+        want(
+            listed == ["1"],
+            "a `/proc` that shows the sleep alone",
+            "a `/proc` that still tells about the outside" if listed else "an empty `/proc`",
+            "`--mount-proc` mounts a new one.",
+        )
+        trial.until(lambda: procfs.hostname(sleep.pid) == "box")
+        name = procfs.hostname(sleep.pid)
+        want(
+            name == "box",
+            "the host name `box` inside",
+            f"`{name}`",
+            "Let a shell inside set the name before it becomes the sleep.",
+        )
+        want(
+            procfs.hostname(outside) == "lab",
+            "a host name outside that is still `lab`",
+            f"`{procfs.hostname(outside)}` outside",
+            "Set the name inside, after `unshare`.",
+        )
+        trial.until(lambda: procfs.links(sleep.pid).get("lo"))
+        want(
+            procfs.links(sleep.pid).get("lo"),
+            "an interface `lo` that is up inside",
+            "`lo` is down",
+            "A new network namespace has a `lo` that is down: `ip link set lo up`, inside.",
+        )
+        return "PID 1 in five namespaces of its own, called `box`, with its own `/proc` and `lo`"
+
+
+@exercise(
+    "00.4",
+    SH,
+    "The namespace is new, but no user of the outside has a number in it yet. `man unshare` "
+    "lists the options that begin with `--map-`.",
+    "`--map-root-user`, or `-r` for short, makes you number 0 in it.",
+)
+def root_of_nothing(answer: Answer) -> str:
+    """The sleep is user 0 of a user namespace that is not the sandbox's."""
+    with answer.start() as trial:
+        sleep = _sleep(trial)
+        want(
+            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(_outside(trial))["user"],
+            "`sleep 1000` in a new user namespace",
+            "it shares the one outside",
+            "Root of the outside is not what is asked. `unshare --user` makes a new one.",
+        )
+        trial.until(lambda: _user(sleep) == 0)
+        user = _user(sleep)
+        want(
+            user == 0,
+            "`sleep 1000` as user 0 in it",
+            "a user without a number inside: 65534, nobody" if user is None else f"user {user}",
+            "A new user namespace is empty: its `uid_map` must say who outside is who inside."
+            if user is None
+            else "It has a number, but not root's.",
+        )
+        return "user 0 in a user namespace of its own, and its `uid_map` says who that is outside"
+
+
+def _sleep(trial: Trial) -> Process:
+    """Return the answer's sleep once it runs."""
+    sleep = trial.until(lambda: trial.find(*SLEEP))
+    ended_well(trial, "a process `sleep 1000` that stays")
+    if sleep:
+        return sleep
+    raise Wrong(
+        "a process `sleep 1000` that stays",
+        trial.summary(),
+        "The last thing that your line starts should be `sleep 1000`, and not in the background: "
+        "the judge looks while it sleeps.",
+    )
+
+
+def _outside(trial: Trial) -> int:
+    """Return the PID of the process that started the program: the sandbox's number 1."""
+    return trial.program.ppid
+
+
+def _listed(process: Process) -> list[str]:
+    """Return the PIDs that a process finds in its /proc."""
+    return [
+        path.name
+        for path in Path(f"/proc/{process.pid}/root/proc").iterdir()
+        if path.name.isdigit()
+    ]
+
+
+def _user(process: Process) -> int | None:
+    """Return a process's user ID as its own user namespace counts, None where it has none."""
+    status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
+    outside = int(status.split("\nUid:")[1].split()[1])
+    for line in Path(f"/proc/{process.pid}/uid_map").read_text().splitlines():
+        first, begin, count = map(int, line.split())
+        if begin <= outside < begin + count:
+            return first + outside - begin
+    return None
