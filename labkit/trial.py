@@ -150,7 +150,9 @@ class Trial:
         if self.exceeded:
             return self.exceeded
         if self.status is not None:
-            return f"the answer ended with status {self.status}"
+            lines = self.output.strip().splitlines()
+            error = f": {lines[-1][:200]}" if "Traceback (most recent call last):" in lines else ""
+            return f"the answer ended with status {self.status}{error}"
         names = [process.name for process in self.processes()]
         return f"{len(names)} processes: {', '.join(names[:8])}"
 
