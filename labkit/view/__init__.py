@@ -2,20 +2,18 @@
 
 from labkit.view.mounts import MountsPicture, mounts_picture
 from labkit.view.namespaces import NamespacePicture, Namespaces, namespace_picture
-from labkit.view.quiz import Answer, Quiz, QuizError
+from labkit.view.quiz import Quiz
 from labkit.view.steps import STEPS, FourSteps, four_steps
 from labkit.view.terminal import Terminal
 from labkit.view.timeline import TimeLine
 
 __all__ = [
     "STEPS",
-    "Answer",
     "FourSteps",
     "MountsPicture",
     "NamespacePicture",
     "Namespaces",
     "Quiz",
-    "QuizError",
     "Terminal",
     "TimeLine",
     "four_steps",
