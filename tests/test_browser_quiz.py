@@ -13,7 +13,8 @@ from tests.browser import ROOT, Notebook
 SHOTS = ROOT / "build" / "screenshots"
 QUIZ = """from labkit.view import Quiz
 guess = Quiz("A process in a new UTS namespace sets the host name to `box`. "
-             "What is it outside, afterwards?", "box", "lab", "nobody knows: it is not set")
+             "What is it outside, afterwards?",
+             "box", "lab", "nobody knows, as only the new one has a name")
 guess"""
 ANSWER = "guess.answer('lab')"
 
@@ -90,8 +91,9 @@ def test_with_the_keyboard_alone_from_the_guess_to_the_answer(opened):
     says(page, "Choose, then run the experiment below.")
     reach_the_choices(page)
     page.keyboard.press("Space")
-    page.keyboard.press("ArrowUp")  # to the last
-    page.keyboard.press("ArrowDown")
+    assert chosen(page) == [2]  # from below one comes to the last
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
     assert chosen(page) == [0]
     shot(page, "quiz-focus")
     page.keyboard.press("Shift+Enter")  # runs nothing, and goes on to the experiment
@@ -122,24 +124,23 @@ def test_letters_are_not_the_notebooks_and_escape_gives_the_keyboard_back(opened
 def test_what_a_screen_reader_finds(opened):
     notebook = opened(QUIZ, ANSWER)
     page = notebook.page
-    quiz = page.locator(".jp-OutputArea-output", has=page.locator(".lk-quiz"))
-    radio(page, "box").check()
-    before = quiz.aria_snapshot()
-    notebook.run(1)
-    says(page, "You guessed box. It is lab.")
     question = (
         "Guess: A process in a new UTS namespace sets the host name to box. "
         "What is it outside, afterwards?"
     )
-    assert f'- group "{question}"' in before
-    assert '- radio "box" [checked]\n' in before
-    assert '- radio "lab"\n' in before
-    assert "- status: Choose, then run the experiment below." in before
-    after = quiz.aria_snapshot()
-    assert '- radio "box your guess" [checked] [disabled]\n' in after
-    assert '- radio "lab ✓ the kernel’s answer" [disabled]\n' in after
-    status = quiz.get_by_role("status")
-    assert status.evaluate("e => e.innerText") == "You guessed box. It is lab."
+    group = page.get_by_role("group", name=question, exact=True)
+    state = group.get_by_role("status")
+    assert [state.aria_snapshot()] == ["- status: Choose, then run the experiment below."]
+    assert group.get_by_role("radio", checked=False, disabled=False).count() == 3
+    radio(page, "box").check()
+    assert group.get_by_role("radio", name="box", exact=True, checked=True).count() == 1
+    notebook.run(1)
+    says(page, "You guessed box. It is lab.")
+    wrong = group.get_by_role("radio", name="box your guess", exact=True)
+    right = group.get_by_role("radio", name="lab ✓ the kernel’s answer", exact=True)
+    assert wrong.aria_snapshot() == '- radio "box your guess" [checked] [disabled]'
+    assert right.aria_snapshot() == '- radio "lab ✓ the kernel’s answer" [disabled]'
+    assert state.evaluate("e => e.innerText") == "You guessed box. It is lab."
 
 
 def test_after_the_answer_nothing_can_be_changed_until_the_cell_runs_again(opened):
@@ -149,7 +150,7 @@ def test_after_the_answer_nothing_can_be_changed_until_the_cell_runs_again(opene
     notebook.run(1)
     says(page, "You guessed lab, and so it is.")
     shot(page, "quiz-right")
-    page.locator(".lk-quiz label").first.click()
+    page.locator(".lk-quiz label").first.click(force=True)
     assert chosen(page) == [1]
     radio(page, "lab").focus()
     for key in ("ArrowDown", "ArrowUp", "ArrowUp", "Space"):
@@ -169,18 +170,18 @@ def test_who_has_not_guessed_is_told_so_gently(opened):
     says(notebook.page, "You had not guessed yet. It is lab.")
 
 
-def test_a_guess_while_a_cell_runs_counts(opened):
-    notebook = opened(QUIZ, "import time; time.sleep(1000)", ANSWER)
+def test_a_guess_that_the_kernel_has_no_time_for_counts(opened, tmp_path):
+    wait = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
+    notebook = opened(QUIZ, f"{wait}\n{ANSWER}")
     page = notebook.page
     notebook.run(1)
-    notebook.run(2)
     page.get_by_text("Container lab | Busy").wait_for()
-    radio(page, "box").check()  # the kernel hears of it after the answer, perhaps
+    radio(page, "box").check()
     radio(page, "lab").check()
-    notebook.command("Kernel", "kernelmenu:interrupt")
-    notebook.idle()
-    notebook.run(2)
+    (tmp_path / "go").touch()
     says(page, "You guessed lab, and so it is.")
+    notebook.idle()
+    assert chosen(page) == [1]
 
 
 def test_two_views_are_in_step(opened):
@@ -234,7 +235,7 @@ def test_a_kernel_that_ends_leaves_something_to_read(opened):
 
 
 def test_it_fits_a_narrow_window_in_both_themes(opened):
-    notebook = opened(QUIZ, ANSWER, width=1280)
+    notebook = opened(QUIZ, ANSWER, "guess.answer('nobody knows, as only the new one has a name')")
     page = notebook.page
     radio(page, "box").check()
     shot(page, "quiz-light")
@@ -252,6 +253,9 @@ def test_it_fits_a_narrow_window_in_both_themes(opened):
     quiz = page.locator(".lk-quiz")
     assert not quiz.evaluate(wider)
     assert not page.locator(".jp-OutputArea-output", has=quiz).evaluate(wider)
+    notebook.run(2)
+    says(page, "You guessed box. It is nobody knows, as only the new one has a name.")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
     shot(page, "quiz-narrow")
 
 

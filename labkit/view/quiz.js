@@ -13,8 +13,8 @@ function render({ model, el }) {
     const label = add(box, "label");
     const input = add(label, "input");
     Object.assign(input, { type: "radio", name: group, value: number });
-    add(label, "span", "", choice);
-    return { label, input, mark: add(label, "span", "lk-mark") };
+    const words = add(label, "span", "", `${choice} `);
+    return { label, input, mark: add(words, "span", "lk-mark") };
   });
   const state = add(box, "p", "lk-state");
   state.setAttribute("role", "status"); // a live region: what it says later is read aloud

@@ -17,6 +17,7 @@ import traitlets
 from labkit.view.drawing import columns, visible
 
 _COLUMNS = 100  # of the text form
+_INDENT = 'style="padding-left:8px"'  # begins where the text that a cell prints begins
 
 
 class QuizError(ValueError):
@@ -41,7 +42,7 @@ class Answer:
         return f"The kernel says: {self.choice}"
 
     def _repr_html_(self) -> str:
-        return f"<p>The kernel says: <strong>{escape(self.choice)}</strong></p>"
+        return f"<p {_INDENT}>The kernel says: <strong>{escape(self.choice)}</strong></p>"
 
 
 class Quiz(anywidget.AnyWidget):
@@ -118,7 +119,7 @@ class Quiz(anywidget.AnyWidget):
         """What a notebook without a kernel shows."""
         question = re.sub("`([^`]+)`", r"<code>\1</code>", escape(self.question))
         choices = "".join(f"<li>{escape(choice)}</li>" for choice in self.choices)
-        return f"<p><strong>Guess:</strong> {question}</p><ul>{choices}</ul>"
+        return f"<p {_INDENT}><strong>Guess:</strong> {question}</p><ul>{choices}</ul>"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Put the steady forms beside the view; ipywidgets would cut the text off."""
