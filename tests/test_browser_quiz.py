@@ -82,6 +82,7 @@ def reach_the_choices(page):
 
 def shot(page, name):
     SHOTS.mkdir(parents=True, exist_ok=True)
+    page.locator("#jupyterlab-splash").wait_for(state="detached")  # a new theme fades in
     page.screenshot(path=SHOTS / f"{name}.png")
 
 
@@ -217,7 +218,7 @@ def test_a_page_that_is_loaded_again_shows_the_guess_and_the_answer(opened):
     assert chosen(page) == [0]
 
 
-def test_a_kernel_that_ends_leaves_something_to_read(opened):
+def test_a_kernel_that_starts_anew_leaves_something_to_read(opened):
     notebook = opened(QUIZ, ANSWER, "guess = Quiz('And now?', 'box', 'lab')\nguess")
     page = notebook.page
     radio(page, "box").check()
@@ -231,7 +232,19 @@ def test_a_kernel_that_ends_leaves_something_to_read(opened):
     says(page, "You guessed box. It is lab.")
     notebook.idle()
     assert radio(page, "box").count() == 2
+    radio(page, "box").nth(1).check()
+    says(page, "The kernel has ended. Run this cell again to guess.")
     shot(page, "quiz-kernel-gone")
+
+
+def test_a_kernel_that_was_shut_down_is_noticed_by_the_next_guess(opened):
+    notebook = opened(QUIZ)
+    page = notebook.page
+    notebook.command("Kernel", "kernelmenu:shutdown")
+    page.get_by_text("No Kernel").first.wait_for()
+    radio(page, "box").check()
+    says(page, "The kernel has ended. Run this cell again to guess.")
+    assert chosen(page) == [0]
 
 
 def test_it_fits_a_narrow_window_in_both_themes(opened):
@@ -255,7 +268,6 @@ def test_it_fits_a_narrow_window_in_both_themes(opened):
     assert not page.locator(".jp-OutputArea-output", has=quiz).evaluate(wider)
     notebook.run(2)
     says(page, "You guessed box. It is nobody knows, as only the new one has a name.")
-    page.locator("#jupyterlab-splash").wait_for(state="detached")
     shot(page, "quiz-narrow")
 
 

@@ -13,7 +13,9 @@ function render({ model, el }) {
     const label = add(box, "label");
     const input = add(label, "input");
     Object.assign(input, { type: "radio", name: group, value: number });
-    const words = add(label, "span", "", `${choice} `);
+    const words = add(label, "span");
+    add(words, "span", "lk-choice", choice);
+    words.append(" ");
     return { label, input, mark: add(words, "span", "lk-mark") };
   });
   const state = add(box, "p", "lk-state");
