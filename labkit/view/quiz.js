@@ -1,5 +1,7 @@
 // One question. The page keeps the guess and compares it with the answer; see quiz.py.
 
+const HINT = "Choose, then run the experiment below.";
+
 function render({ model, el }) {
   const choices = model.get("choices");
   const group = `quiz-${Math.random()}`; // one for each view, or they would uncheck each other
@@ -33,18 +35,16 @@ function render({ model, el }) {
     });
     box.classList.toggle("lk-answered", answered());
     if (answered()) tell(state, choices[guess], choices[right]);
-    else state.textContent = "Choose, then run the experiment below.";
+    else if (state.textContent !== HINT) state.textContent = HINT; // or it is read aloud again
   }
 
-  // Runs what speaks to the kernel; JupyterLab refuses when that has ended or was started anew.
-  function connected(action) {
+  function probe() {
     try {
-      action();
+      model.send({}); // JupyterLab refuses when the kernel has ended or was started anew
     } catch {
       if (!answered()) state.textContent = "The kernel has ended. Run this cell again to guess.";
     }
   }
-  const probe = () => connected(() => model.send({}));
 
   box.addEventListener("click", (event) => {
     if (answered()) event.preventDefault(); // arrow keys and Space click, too
@@ -52,7 +52,8 @@ function render({ model, el }) {
   box.addEventListener("change", (event) => {
     if (answered()) return paint();
     model.set("guess", Number(event.target.value));
-    connected(() => model.save_changes());
+    model.save_changes(); // says nothing when nobody hears it
+    probe();
   });
 
   // Keys in here are the radio buttons', not JupyterLab's: Shift+Enter would run this cell again
