@@ -82,7 +82,6 @@ class Trial:
         self.limits = limits or Limits()
         self.exceeded = ""
         self._output = bytearray()
-        self._first = 0  # the sandbox's PID 1, once it is known
         self._end = time.monotonic() + self.limits.seconds
         words = ["--sealed", str(folder), *(["--terminal"] if terminal else []), "--", *argv]
         if terminal:
@@ -106,6 +105,8 @@ class Trial:
         most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+        # Known from the start: later, among many busy processes, a search could take long.
+        self._first, self._gone = self._await_first()
 
     @property
     def output(self) -> str:
@@ -201,16 +202,12 @@ class Trial:
 
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
-        pids = [process.pid for _, process in procfs.tree(self._launcher.pid)]
-        ends = []
-        for pid in pids[1:2]:  # the sandbox's PID 1, with which all others end
-            with contextlib.suppress(ProcessLookupError):
-                ends.append(os.pidfd_open(pid))
         self._launcher.kill()
         self._launcher.wait()
-        for end in ends:
-            select.select([end], [], [])
-            os.close(end)
+        if self._gone >= 0:
+            select.select([self._gone], [], [])  # with PID 1 all others have ended
+            os.close(self._gone)
+            self._gone = -1
         if self._ours >= 0:
             self._read()
             os.close(self._ours)
@@ -226,6 +223,15 @@ class Trial:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _await_first(self) -> tuple[int, int]:
+        """Return the PID of the sandbox's PID 1 and a descriptor for it, see pidfd_open(2)."""
+        children = Path(f"/proc/{self._launcher.pid}/task/{self._launcher.pid}/children")
+        while self._launcher.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                first = int(children.read_text())
+                return first, os.pidfd_open(first)
+        return 0, -1  # no sandbox: its reason is in the output
 
     def _read(self) -> None:
         while self._ours >= 0:
@@ -255,9 +261,6 @@ class Trial:
 
     def _count(self) -> int:
         """Count the program's processes, quickly: those that fork without end leave little time."""
-        if not self._first:
-            below = (p.pid for depth, p in procfs.tree(self._launcher.pid) if depth == 1)
-            self._first = next(below, 0)
         proc = f"/proc/{self._first}/root/proc"
         with contextlib.suppress(OSError):
             if not _tells_of_us(proc):
