@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import exercise, progress, workbook
-from labkit.exercise import NUMBER, Exercise, Wrong
+from labkit.exercise import Exercise, Wrong
 
 ANSWER, SOLUTION = "%%answer", "%%solution"
 _answers: dict[str, str] = {}
@@ -212,14 +212,14 @@ def register(shell: Any) -> None:
     shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
 
 
-def _find(number: str) -> Exercise | Note:
-    number = str(number).strip()
-    if not number:
-        return Note('Which one? Say its number, such as hint("03.2").')
-    found = exercise.find(number)
-    if found is None or not NUMBER.fullmatch(number):
-        return Note(f"There is no exercise {number[:20]!r}. They are called 03.1, 03.2, …")
-    return found
+def _find(number: object) -> Exercise | Note:
+    word = str(number).strip()
+    if not word:
+        return Note('Which one? Say its number, such as hint("03.1").')
+    word = word.zfill(len("03.1"))
+    return exercise.find(word) or Note(
+        f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
+    )
 
 
 def _runtime(number: str) -> dict[str, str]:
