@@ -277,7 +277,9 @@ class Trial:
         for process in self.processes():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
-                parts.append(f"{process.pid} {process.state} {status[status.rfind('voluntary') :]}")
+                parts.append(f"{process.pid} {process.state} {status[status.find('voluntary') :]}")
+            if process.state in "RD":  # it is about to; on a busy machine that can take seconds
+                parts.append(str(time.monotonic()))
         return "\n".join(parts)
 
 
