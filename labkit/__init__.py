@@ -9,6 +9,6 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext labkit`: gives a notebook `%notebook NN` and `%%source PATH`."""
-    from labkit.workbook import register
+    from labkit.magics import register
 
     register(shell)

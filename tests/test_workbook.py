@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from labkit import workbook
+from labkit import magics, workbook
 from labkit.workbook import Change, Workbook, WorkbookError
 
 
@@ -130,7 +130,7 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
 
     monkeypatch.chdir(folder)
     shell = InteractiveShell()
-    workbook.register(shell)
+    magics.register(shell)
     with pytest.raises(UsageError, match="first run the cell with %notebook"):
         shell.run_cell_magic("source", "a.py", "x = 1\n")
     with pytest.raises(UsageError, match="there is no notebook"):
