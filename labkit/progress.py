@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,11 +28,13 @@ PASSED, OPEN = "●", "○"
 
 def passed() -> dict[str, str]:
     """Return when each exercise was passed for the first time, such as {"03.2": RFC 3339}."""
+    if not os.path.lexists(_file()):
+        return {}
     try:
         with _locked():
             return _read()
     except OSError as error:
-        _warn("read", error)
+        _warn(error)
         return {}
 
 
@@ -46,7 +49,7 @@ def mark(exercise: str) -> None:
             if exercise not in found:
                 _write(found | {exercise: datetime.now(UTC).isoformat(timespec="seconds")})
     except OSError as error:
-        _warn("write", error)
+        _warn(error)
 
 
 def reset(number: str | int | None = None, folder: Path = NOTEBOOKS) -> int:
@@ -163,7 +166,9 @@ class Progress:
         step = self.next
         after = "Nothing is left."
         if step:
-            after = f"Next: {_link(step[0], str(step[1]))}, in {html.escape(step[0].path.name)}"
+            part, exercise = step
+            link = _link(part, str(exercise), str(exercise))
+            after = f"Next: {link}, in {html.escape(part.path.name)}"
         return (
             f'<div style="{_PAGE}">'
             f'<table style="{_TABLE}"><thead><tr>'
@@ -198,6 +203,7 @@ _BAR = (
     "background:var(--jp-layout-color3,#ddd);"
     "border:1px solid var(--jp-border-color1,#9e9e9e)"
 )
+_MARK = "color:var(--jp-success-color1,#388e3c)"
 _FILL = "height:100%;background:var(--jp-success-color1,#388e3c)"
 
 
@@ -207,7 +213,7 @@ def _part(number: int, path: Path, done: dict[str, str]) -> Part:
     except WorkbookError as error:
         return Part(number, path, path.stem[3:], (), str(error))
     text = "\n".join(source for kind, source in cells if kind == "markdown")
-    titles = dict(_HEADING.findall(text))
+    titles = {name: title.replace("`", "") for name, title in _HEADING.findall(text)}
     title = _TITLE.search(text)
     names = [m[1] for kind, source in cells if kind == "code" and (m := _ANSWER.match(source))]
     exercises = (Exercise(name, titles.get(name, ""), name in done) for name in names)
@@ -219,25 +225,30 @@ def _marks(part: Part) -> str:
 
 
 def _row(part: Part) -> str:
+    each = [f"{exercise}: {'passed' if exercise.passed else 'open'}" for exercise in part.exercises]
     marks = "".join(
-        f'<span title="{html.escape(str(exercise))}: {"passed" if exercise.passed else "open"}"'
+        f'<span title="{html.escape(what)}"'
         f' style="{_MARK if exercise.passed else ""}">{PASSED if exercise.passed else OPEN}</span>'
-        for exercise in part.exercises
+        for what, exercise in zip(each, part.exercises, strict=True)
     )
-    shown = f'<span aria-hidden="true" style="letter-spacing:3px">{marks}</span>' if marks else ""
+    if marks:
+        label = html.escape("; ".join(each))
+        marks = f'<span role="img" aria-label="{label}" style="letter-spacing:3px">{marks}</span>'
     return (
         f'<tr><th scope="row" style="{_CELL};font-weight:normal">'
         f"{_link(part, f'{part.number:02} {part.title}')}</th>"
         f'<td style="{_CELL}"><span style="white-space:nowrap;margin-right:8px">'
-        f"{html.escape(part.count)}</span> {shown}</td></tr>"
+        f"{html.escape(part.count)}</span> {marks}</td></tr>"
     )
 
 
-_MARK = "color:var(--jp-success-color1,#388e3c)"
-
-
-def _link(part: Part, text: str) -> str:
-    return f'<a href="{html.escape(part.path.name)}">{html.escape(text)}</a>'
+def _link(part: Part, text: str, heading: str = "") -> str:
+    """Link to a notebook, and there to a heading, as JupyterLab finds it."""
+    address = urllib.parse.quote(part.path.name)
+    if heading:
+        # As JavaScript's encodeURI, which JupyterLab undoes.
+        address += "#" + urllib.parse.quote(heading.replace(" ", "-"), safe="!#$&'()*+,/:;=?@~")
+    return f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
 
 
 def _file() -> Path:
@@ -257,23 +268,22 @@ def _locked() -> Iterator[None]:
 
 
 def _read() -> dict[str, str]:
-    try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError
-    except FileNotFoundError:
+    if not os.path.lexists(_file()):
         return {}
-    except (ValueError, RecursionError, IsADirectoryError):
-        kept = workbook.put_aside(_file())
-        print(f"{_file()} could not be read; it is now {kept.name}", file=sys.stderr)
-        return {}
-    return {name: str(when) for name, when in found.items()}
+    with contextlib.suppress(ValueError, RecursionError):
+        # A pipe would be read for ever.
+        found = json.loads(_file().read_text(encoding="utf-8")) if _file().is_file() else None
+        if isinstance(found, dict):
+            return {name: str(when) for name, when in found.items()}
+    kept = workbook.put_aside(_file())
+    print(f"{_file()} is broken and is now {kept.name}; progress starts anew", file=sys.stderr)
+    return {}
 
 
 def _write(found: dict[str, str]) -> None:
     workbook.write(_file(), json.dumps(dict(sorted(found.items())), indent=2) + "\n")
 
 
-def _warn(what: str, error: OSError) -> None:
-    reason = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-    print(f"your progress cannot be {what}: {reason}".replace("read", "read"), file=sys.stderr)
+def _warn(error: OSError) -> None:
+    name = error.filename or _file()
+    print(f"your progress is not kept: {name}: {error.strerror}", file=sys.stderr)
