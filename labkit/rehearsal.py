@@ -4,6 +4,7 @@ A notebook stands on what the notebooks before it built. An edit there that Pyth
 still break the runtime, and would surface three notebooks later as somebody else's error.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ MAIN = "mydocker/main.py"
 # Every version knows these words; the first ones hand on a single word of the command.
 WORDS = ("run", "-ti", "/bin/pwd")
 LIMIT = 20  # seconds
+TRACEBACK = "Traceback (most recent call last):\n"
 LONGEST = 1_000_000  # bytes of output
 _LAUNCH = (
     "import os, sys; from labkit import sandbox; "
@@ -91,7 +93,7 @@ class _Outcome:
 
     @property
     def crashed(self) -> bool:
-        return "Traceback (most recent call last)" in self.output
+        return TRACEBACK in self.output
 
     @property
     def arrived(self) -> bool:
@@ -111,16 +113,19 @@ class _Outcome:
 
     @property
     def error(self) -> str:
-        lines = self.output.strip().splitlines()
+        *_, trace = self.output.split(TRACEBACK)
+        if self.crashed and (last := re.search(r"^\S.*", trace, re.MULTILINE)):
+            return last[0]
+        last_line = self.output.strip().rpartition("\n")[2]
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            log = json.loads(last_line)
+            last_line = str(log["msg"]) if log["level"] in ("fatal", "error") else ""
+        if last_line and self.status:
+            return last_line
         command = f"`{' '.join(WORDS)}`"
-        if self.status is None and not self.crashed:
-            return f"{command} did not end, within {LIMIT} seconds and {LONGEST} bytes of output"
-        if not self.crashed and (not lines or self.status == 0):
-            return f"{command} ended with status {self.status} and the command did not run"
-        try:
-            return str(json.loads(lines[-1])["msg"])  # a line of the runtime's log
-        except (ValueError, TypeError, KeyError):
-            return lines[-1]
+        if self.status is None:
+            return f"{command} did not end within {LIMIT} seconds"
+        return f"{command} ended with status {self.status}, and the command did not run"
 
 
 def _edits(mine: dict[str, Source], delivered: dict[str, Source]) -> dict[str, str]:
