@@ -61,9 +61,9 @@ def _broken(number: int, files: dict[str, workbook.Source]) -> str:
             if not any(delivered.is_edited(path, folder) for path in earlier):
                 return ""
             there = workbook.runtime(number, before=True, folder=folder)
-    except WorkbookError:
-        return ""  # nobody kept what was delivered, so there is nothing to compare with
-    return rehearsal.broken(files, there)
+        return rehearsal.broken(files, there)
+    except (WorkbookError, OSError):
+        return ""  # nobody kept what was delivered, or nothing can be started here
 
 
 def _offer(number: int) -> str:
