@@ -317,8 +317,7 @@ class Workbook:
         with _with_cure():
             _make_folder(book.folder, work_folder())
             _clear(book.folder, files)
-            for source in files.values():
-                book.put(source)
+            book._place(*files.values())
         return book
 
     def put(self, source: Source) -> Change:
@@ -329,16 +328,23 @@ class Workbook:
         Raises:
             WorkbookError: it cannot be written; the message says why and what helps.
         """
-        path = self.folder / source.path
         with _with_cure():
-            _make_folder(path.parent, self.folder)
-            _keep_edits(self.folder, source.path)
-            write(path, source.text)
-            _record(self.folder, source)
-        texts = self.versions.setdefault(source.path, [])
-        if not texts or texts[-1] != source.text:
-            texts.append(source.text)
+            self._place(source)
+        texts = self.versions[source.path]
         return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
+
+    def _place(self, *files: Source) -> None:
+        written = _written(self.folder)
+        for file in files:
+            path = self.folder / file.path
+            _make_folder(path.parent, self.folder)
+            _keep_edits(self.folder, file.path, written)
+            if not _holds(path, file.text):
+                write(path, file.text)
+            texts = self.versions.setdefault(file.path, [])
+            if not texts or texts[-1] != file.text:
+                texts.append(file.text)
+        _record(self.folder, written | {file.path: _digest(file.text) for file in files})
 
     def __repr__(self) -> str:
         """Say where this is and what is in it."""
@@ -385,30 +391,33 @@ def _written(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _record(folder: Path, source: Source) -> None:
-    written = _written(folder) | {source.path: _digest(source.text)}
+def _record(folder: Path, written: dict[str, str]) -> None:
+    if written == _written(folder):
+        return
     if (folder / ".written.json").is_dir():
         _say(".written.json", "it is a folder", put_aside(folder / ".written.json"))
     write(folder / ".written.json", json.dumps(written))
 
 
-def _keep_edits(folder: Path, path: str) -> None:
+def _keep_edits(folder: Path, path: str, written: dict[str, str]) -> None:
     """Set aside what is not the file that a cell wrote."""
     place = folder / path
     if not os.path.lexists(place):
         return
     if place.is_symlink() or not place.is_file():  # reading a pipe would wait for ever
         _say(path, "it is no file", put_aside(place))
-    elif not _is_as_written(folder, path):
+    elif not _is_as_written(folder, path, written):
         _say(path, "it was edited by hand", put_aside(place))
 
 
-def _is_as_written(folder: Path, path: str) -> bool:
+def _is_as_written(folder: Path, path: str, written: dict[str, str]) -> bool:
+    if path not in written:
+        return False
     try:
         text = (folder / path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return _written(folder).get(path) == _digest(text)
+    return written[path] == _digest(text)
 
 
 def _clear(folder: Path, files: dict[str, Source]) -> None:
@@ -416,6 +425,7 @@ def _clear(folder: Path, files: dict[str, Source]) -> None:
 
     A module there that is not the runtime's own would be found before Python's own of that name.
     """
+    written = _written(folder)
     for parent in {PurePosixPath(path).parent for path in files} - {PurePosixPath(".")}:
         if not (folder / parent).is_dir():
             continue
@@ -423,7 +433,7 @@ def _clear(folder: Path, files: dict[str, Source]) -> None:
             path = str(place.relative_to(folder))
             if path in files or place.name.startswith("."):
                 continue
-            if _is_as_written(folder, path):
+            if _is_as_written(folder, path, written):
                 place.unlink()
             elif place.suffix == ".py" or (place / "__init__.py").exists():
                 _say(path, "it is not the runtime's", put_aside(place))

@@ -162,6 +162,7 @@ def test_what_lies_in_place_of_a_folder_is_put_aside(folder, opened, place, make
 
 @pytest.mark.parametrize("place", [".", "p", "p/a.py"])
 def test_what_is_read_only_is_written_all_the_same(folder, opened, place):
+    Workbook.open(2, folder).put(workbook.Source("p/a.py", "x = 2\n", "this cell"))
     (opened / place).chmod(0o555)
     Workbook.open(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
@@ -202,6 +203,7 @@ def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, 
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied", str(opened))
 
+    (opened / "p/a.py").unlink()
     monkeypatch.setattr(workbook, "write", refuse)
     with pytest.raises(WorkbookError, match=r"cannot write .*Cure: sudo chown -R"):
         Workbook.open(2, folder)
