@@ -50,7 +50,7 @@ def _open(number: int, as_delivered: bool) -> tuple[Workbook, str]:
         raise WorkbookError(f"{error} {_offer(number)}") from None
     broken = _broken(number, files)
     return Workbook.start(number, files), broken and (
-        f"an edit broke the runtime that this notebook starts from. {broken}. {_offer(number)}"
+        f"an edit broke the runtime that this notebook starts from: {broken}. {_offer(number)}"
     )
 
 

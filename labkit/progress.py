@@ -243,7 +243,7 @@ def _row(part: Part) -> str:
 
 
 def _link(part: Part, text: str, heading: str = "") -> str:
-    """Link to a notebook, and there to a heading, as JupyterLab finds it."""
+    """Link to a notebook, and to a heading, where JupyterLab goes if the notebook is open."""
     address = urllib.parse.quote(part.path.name)
     if heading:
         # As JavaScript's encodeURI, which JupyterLab undoes.

@@ -78,7 +78,7 @@ def test_an_edit_that_broke_the_runtime_is_one_line_with_the_offer(course):
     edit(course, "03", "os.fork()", "os.frok()")
     said = cells(course, "%notebook 04")
     assert said.startswith(
-        "UsageError: an edit broke the runtime that this notebook starts from. "
+        "UsageError: an edit broke the runtime that this notebook starts from: "
         "03-the-first-container.ipynb, cell "
     )
     assert "line 13 (mydocker/init.py): AttributeError: module 'os' has no attribute" in said
