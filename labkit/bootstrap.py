@@ -32,10 +32,7 @@ def main(words: Sequence[str]) -> int:
             kernel with this very Python instead, for those who installed the packages in another
             way, such as environment.yml.
     """
-    try:
-        _keep_notebooks()
-    except OSError as error:
-        return _fail(f"cannot write {error.filename or ROOT}: {error.strerror}.")
+    _keep_notebooks()
     if words == ["--here"]:
         _write_settings(Path(sys.prefix), sys.executable)
         return 0
@@ -118,7 +115,10 @@ def _keep_notebooks() -> None:
     sys.path.insert(0, str(ROOT))
     from labkit import delivered
 
-    delivered.keep(ROOT)
+    try:
+        delivered.keep(ROOT)
+    except OSError as error:
+        _fail(f"labkit reset will not work: cannot write {error.filename}: {error.strerror}")
 
 
 def _has(module: str) -> bool:
