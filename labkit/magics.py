@@ -68,7 +68,7 @@ def _broken(number: int, files: dict[str, workbook.Source]) -> str:
 
 def _offer(number: int) -> str:
     return (
-        "Mend that cell, save its notebook and run this cell again; or start from the notebooks "
+        "Mend it, save that notebook and run this cell again; or start from the notebooks "
         f"as delivered: %notebook {number:02} --delivered"
     )
 

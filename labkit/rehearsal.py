@@ -124,7 +124,7 @@ class _Outcome:
             return last_line
         command = f"`{' '.join(WORDS)}`"
         if self.status is None:
-            return f"{command} did not end within {LIMIT} seconds"
+            return f"{command} did not end: it took {LIMIT} seconds, or printed a megabyte"
         return f"{command} ended with status {self.status}, and the command did not run"
 
 

@@ -338,8 +338,8 @@ class Workbook:
         for file in files:
             path = self.folder / file.path
             _make_folder(path.parent, self.folder)
-            _keep_edits(self.folder, file.path, written)
             if not _holds(path, file.text):
+                _keep_edits(self.folder, file.path, written)
                 write(path, file.text)
             texts = self.versions.setdefault(file.path, [])
             if not texts or texts[-1] != file.text:
@@ -373,9 +373,14 @@ def _cache() -> Path:
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == text
+        return _is_file(path) and path.read_text(encoding="utf-8") == text
     except (OSError, ValueError):
         return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file itself: a link leads to elsewhere, a pipe is read for ever."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _digest(text: str) -> str:
@@ -385,7 +390,8 @@ def _digest(text: str) -> str:
 def _written(folder: Path) -> dict[str, str]:
     """Return what the working folder's files were when a cell last wrote them."""
     try:
-        found: dict[str, str] = json.loads((folder / ".written.json").read_text())
+        record = folder / ".written.json"
+        found: dict[str, str] = json.loads(record.read_text()) if _is_file(record) else {}
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -394,9 +400,10 @@ def _written(folder: Path) -> dict[str, str]:
 def _record(folder: Path, written: dict[str, str]) -> None:
     if written == _written(folder):
         return
-    if (folder / ".written.json").is_dir():
-        _say(".written.json", "it is a folder", put_aside(folder / ".written.json"))
-    write(folder / ".written.json", json.dumps(written))
+    record = folder / ".written.json"
+    if os.path.lexists(record) and not _is_file(record):
+        _say(record.name, "it is no file", put_aside(record))
+    write(record, json.dumps(written))
 
 
 def _keep_edits(folder: Path, path: str, written: dict[str, str]) -> None:
@@ -404,7 +411,7 @@ def _keep_edits(folder: Path, path: str, written: dict[str, str]) -> None:
     place = folder / path
     if not os.path.lexists(place):
         return
-    if place.is_symlink() or not place.is_file():  # reading a pipe would wait for ever
+    if not _is_file(place):
         _say(path, "it is no file", put_aside(place))
     elif not _is_as_written(folder, path, written):
         _say(path, "it was edited by hand", put_aside(place))

@@ -48,7 +48,7 @@ def cells(course, *lines):
 
 
 OFFER = (
-    "Mend that cell, save its notebook and run this cell again; or start from the notebooks as "
+    "Mend it, save that notebook and run this cell again; or start from the notebooks as "
     "delivered: %notebook 04 --delivered\n"
 )
 
