@@ -9,15 +9,18 @@ USAGE = """labkit: a container runtime, written notebook by notebook
 
   labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
                           start a container with the runtime that the notebooks hold
+  labkit progress         show which exercises you have passed (--reset NN|all forgets them)
+  labkit reset NN         bring a notebook back to how it was delivered, and keep yours beside it
   labkit doctor           say whether this machine can run the labs
   labkit lab [--port N]   open the course in JupyterLab on 127.0.0.1
   labkit test [ARGUMENT …]
                           format, lint, types, tests, notebooks; arguments go to pytest alone
   labkit save [NN …]      run the notebooks and save what they print
 """
-RUN_USAGE = """usage: labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
+RUN_USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
 
-  --upto NN   the runtime as it stands after notebook NN; without it, the finished one
+  --upto NN     the runtime as it stands after notebook NN; without it, the finished one
+  --delivered   from the notebooks as they were delivered, without your edits
 
 The other options are the runtime's own, such as -i and -t; each version knows more of them.
 From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
@@ -61,18 +64,34 @@ def run(words: Sequence[str]) -> int:
     while (null := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(null)
-    upto, rest = None, list(words)
-    if rest and rest[0] in ("-h", "--help"):
+    if words and words[0] in ("-h", "--help"):
         print(RUN_USAGE, end="")
         return 0
-    if rest and rest[0].partition("=")[0] == "--upto":
-        _, separator, upto = rest.pop(0).partition("=")
-        if not separator:
-            if not rest:
-                return _fail("run: --upto wants the number of a notebook, such as 03", 2)
-            upto = rest.pop(0)
+    upto, as_delivered, rest = None, False, list(words)
+    while rest and (option := rest[0].partition("="))[0] in ("--upto", "--delivered"):
+        rest.pop(0)
+        if option[0] == "--delivered":
+            as_delivered = True
+        elif not option[1] and not rest:
+            return _fail("run: --upto wants the number of a notebook, such as 03", 2)
+        else:
+            upto = option[2] if option[1] else rest.pop(0)
     try:
-        files = workbook.runtime(upto)
+        if upto is not None:
+            workbook.notebook(upto)
+    except workbook.WorkbookError as error:
+        return _fail(f"run: {error}")
+    try:
+        if as_delivered:
+            from labkit import delivered
+
+            with delivered.folder() as folder:
+                files = workbook.runtime(upto, folder=folder)
+        else:
+            files = workbook.runtime(upto)
+    except workbook.WorkbookError as error:
+        return _fail(f"run: {error}{'' if as_delivered else _without_edits(words)}")
+    try:
         if "mydocker/main.py" not in files:
             return _fail(f"run: no notebook up to {upto or 'the last'} holds mydocker/main.py")
         program = workbook.install(files) / "mydocker" / "main.py"
@@ -83,7 +102,18 @@ def run(words: Sequence[str]) -> int:
         sys.argv = [str(program), "run", *rest]
         sys.path.insert(0, str(program.parent))
         names = {"__name__": "__main__", "__file__": str(program)}
-        exec(compile(program.read_bytes(), str(program), "exec"), names)
+        try:
+            exec(compile(program.read_bytes(), str(program), "exec"), names)
+        except Exception as error:
+            import traceback
+
+            from labkit import rehearsal
+
+            place = rehearsal.where(files, traceback.format_exc())
+            if as_delivered or not place:
+                raise
+            what = f"{type(error).__name__}: {error}."
+            return _fail(f"run: {place}: {what}{_without_edits(words)}")
         return 0
 
     try:
@@ -92,6 +122,58 @@ def run(words: Sequence[str]) -> int:
         return start() if alone else sandbox.run(start)
     except OSError as error:
         return _fail(f"run: {error.strerror or error}")
+
+
+def _without_edits(words: Sequence[str]) -> str:
+    import shlex
+
+    return f" Without your edits: labkit run --delivered {shlex.join(words)}"
+
+
+def progress(words: Sequence[str]) -> int:
+    """`labkit progress`: print what was passed, or forget it."""
+    from labkit import progress as room
+    from labkit import workbook
+
+    if not words:
+        print(room.progress())
+        return 0
+    number = words[-1].removeprefix("--reset=")
+    if len(words) > 2 or words[0].partition("=")[0] != "--reset" or number == "--reset":
+        return _fail("usage: labkit progress [--reset NN|all]", 2)
+    try:
+        count = room.reset(None if number == "all" else number)
+    except (workbook.WorkbookError, OSError) as error:
+        return _fail(f"progress: {error}")
+    print(f"{count} passed {'exercise' if count == 1 else 'exercises'} forgotten")
+    return 0
+
+
+def reset(words: Sequence[str]) -> int:
+    """`labkit reset`: ask, then bring a notebook back to how it was delivered."""
+    from labkit import delivered, workbook
+
+    yes = "--yes" in words
+    numbers = [word for word in words if word != "--yes"]
+    if len(numbers) != 1 or numbers[0].startswith("-"):
+        return _fail("usage: labkit reset [--yes] NN", 2)
+    if not yes and not sys.stdin.isatty():
+        return _fail("reset: nobody is here to be asked; in a script, say labkit reset --yes NN")
+
+    def agree(question: str) -> bool:
+        if yes:
+            return True
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            print()
+            return False
+
+    try:
+        print(delivered.reset(numbers[0], agree))
+    except (workbook.WorkbookError, OSError) as error:
+        return _fail(f"reset: {error}")
+    return 0
 
 
 def doctor(words: Sequence[str]) -> int:
@@ -170,7 +252,15 @@ def _fail(message: str, status: int = 1) -> int:
     return status
 
 
-COMMANDS = {"run": run, "doctor": doctor, "lab": lab, "test": test, "save": save}
+COMMANDS = {
+    "run": run,
+    "progress": progress,
+    "reset": reset,
+    "doctor": doctor,
+    "lab": lab,
+    "test": test,
+    "save": save,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

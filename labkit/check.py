@@ -184,7 +184,9 @@ def cells(path: Path, magic: str) -> dict[str, str]:
         WorkbookError: it is no notebook.
     """
     found = {}
-    for _, source in workbook.code(path):
+    for kind, source in workbook.cells(path):
+        if kind != "code":
+            continue
         first, _, text = source.partition("\n")
         if first.split()[:1] == [magic] and len(first.split()) == 2:
             found[first.split()[1]] = text
