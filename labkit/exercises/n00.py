@@ -3,11 +3,16 @@
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, Wrong, ended_well, exercise, want
+from labkit.exercise import PYTHON, SH, Answer, Wrong, ended_well, exercise, staying, want
 from labkit.procfs import Process
 from labkit.trial import Trial
 
 SLEEP = ("sleep", "1000")
+STAYS = "a process `sleep 1000` that stays"
+WAIT = (
+    "The last thing that your line starts should be `sleep 1000`, and not in the background: the "
+    "judge looks while it sleeps."
+)
 FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net", "ipc": "--ipc"}
 
 
@@ -19,7 +24,7 @@ FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net",
 )
 def a_name_of_its_own(answer: Answer) -> str:
     """The sleep's host name is box, and the sandbox's is as before."""
-    with answer.start() as trial:
+    with answer.start() as trial, staying(STAYS, WAIT):
         sleep = _sleep(trial)
         outside = _outside(trial)
         trial.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
@@ -58,7 +63,7 @@ def who_is_number_1(answer: Answer) -> str:
         f"`{command}`",
         'Write it as in a shell, between quotes: `command = "unshare …"`.',
     )
-    with answer.command("sh", "-c", str(command)) as trial:
+    with answer.command("sh", "-c", str(command)) as trial, staying(STAYS, WAIT):
         sleep = _sleep(trial)
         listed = _listed(sleep)
     want(
@@ -101,7 +106,7 @@ def who_is_number_1(answer: Answer) -> str:
 )
 def a_container_in_one_line(answer: Answer) -> str:
     """The sleep is PID 1 in five namespaces, has its /proc, its name, and lo is up."""
-    with answer.start() as trial:
+    with answer.start() as trial, staying(STAYS, WAIT):
         sleep = _sleep(trial)
         outside = _outside(trial)
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(outside)
@@ -159,7 +164,7 @@ def a_container_in_one_line(answer: Answer) -> str:
 )
 def root_of_nothing(answer: Answer) -> str:
     """The sleep is user 0 of a user namespace that is not the sandbox's."""
-    with answer.start() as trial:
+    with answer.start() as trial, staying(STAYS, WAIT):
         sleep = _sleep(trial)
         want(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(_outside(trial))["user"],
@@ -183,15 +188,10 @@ def root_of_nothing(answer: Answer) -> str:
 def _sleep(trial: Trial) -> Process:
     """Return the answer's sleep once it runs."""
     sleep = trial.until(lambda: trial.find(*SLEEP))
-    ended_well(trial, "a process `sleep 1000` that stays")
+    ended_well(trial, STAYS)
     if sleep:
         return sleep
-    raise Wrong(
-        "a process `sleep 1000` that stays",
-        trial.summary(),
-        "The last thing that your line starts should be `sleep 1000`, and not in the background: "
-        "the judge looks while it sleeps.",
-    )
+    raise Wrong(STAYS, trial.summary(), WAIT)
 
 
 def _outside(trial: Trial) -> int:
