@@ -205,6 +205,10 @@ class Trial:
                 return None
             select.select([self._ours] if self.status is None else [], [], [], BEAT)
 
+    def rests(self) -> bool:
+        """Wait until the program does, as one that waits for a child; False: it has ended."""
+        return bool(self.until(lambda: self.program.state == "S"))
+
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
         while self.status is None and not self._is_over_a_limit():
