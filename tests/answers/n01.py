@@ -1,3 +1,59 @@
 """Notebook 01."""
 
-WRONG: dict[str, list[tuple[str, str]]] = {}
+from tests.answers.stub import solved
+
+TTY = 'words[:1] in (["-ti"], ["-it"])'
+COMMANDS = ', "name": name_command}'
+LOG = 'log("info", os.uname().nodename)'
+PREDICTION = """
+prediction = {{
+    "run /bin/echo -ti": {},
+    "run -ti -ti /bin/echo": {},
+    "run -h": {},
+    "-h run": {},
+}}
+words = {}
+"""
+RIGHT = (0, 1, 1, 0)
+
+WRONG = {
+    "01.1": [
+        (solved("01.1", TTY, 'words[:1] == ["-it"]'), "The old spelling has to stay"),
+        (solved("01.1", TTY, 'words[:1] == ["-ti"] or ["-it"]'), "always true"),
+        (
+            solved(
+                "01.1", TTY, 'words[:1] == ["-ti"]', "if tty:", 'if tty or words[:1] == ["-it"]:'
+            ),
+            "without a meaning",
+        ),
+        (solved("01.1", TTY, 'words[0].startswith("-")'), "Only these two spellings"),
+        (
+            solved("01.1", TTY, 'words[0] in ("-ti", "-it") and len(words) > 1'),
+            "`unknown option -it`",
+        ),
+        (solved("01.1", "    if tty:\n        words = words[1:]\n", ""), "both spellings"),
+    ],
+    "01.2": [
+        (PREDICTION.format(1, 1, 1, 0, ["run", "-ti"]), "belongs to that command"),
+        (PREDICTION.format(0, 0, 1, 0, ["run", "-ti"]), "the next test"),
+        (PREDICTION.format(0, 1, 0, 0, ["run", "-ti"]), "Who sees the second"),
+        (PREDICTION.format(*RIGHT, ["run"]), "at least two words"),
+        (PREDICTION.format(*RIGHT, ["run", "-it"]), "`unknown option -it`"),
+        (PREDICTION.format(*RIGHT, "'run -ti'"), "a list of words"),
+        ("print('missing container command')", "Write `prediction = …`"),
+    ],
+    "01.3": [
+        (solved("01.3", COMMANDS, "}"), "A definition is not enough"),
+        (solved("01.3", COMMANDS, ', "name": name_command([])}'), "keeps the function itself"),
+        (solved("01.3", LOG, "print(os.uname().nodename)"), "`print` is not the log"),
+        (solved("01.3", LOG, 'log("info", "lab")'), "Ask the kernel"),
+        (
+            solved("01.3", '{"init": init_command, "run": run_command, ', "{"),
+            "still hold the other two",
+        ),
+        (
+            solved("01.3", "    return 0\n\n\nCOMMANDS", "\n\nname_command([])\nCOMMANDS"),
+            "not a call",
+        ),
+    ],
+}

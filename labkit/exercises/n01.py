@@ -1,0 +1,236 @@
+"""Notebook 01: the command line."""
+
+import json
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.trial import Trial
+
+MAIN = "mydocker/main.py"
+ARRIVED = "arrived.json"
+# Takes the place of run.py, which says nothing of what it was called with.
+NOTES = f"""
+import json
+
+
+def run(tty, command, *more):
+    with open({ARRIVED!r}, "w") as file:
+        json.dump([bool(tty), command], file, default=repr)
+    return 0
+"""
+# What the delivered program does with a line, and why.
+LINES = {
+    "run /bin/echo -ti": "Only the first word after `run` is compared with `-ti`. What stands "
+    "behind the container's command belongs to that command.",
+    "run -ti -ti /bin/echo": "One `-ti` is taken away. What does the next test say of a word that "
+    "begins with `-`?",
+    "run -h": "`main` compares the *first* word with `-h`. Who sees the second?",
+    "-h run": "Which word does `main` look at first?",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What became of a command line.
+
+    Attributes:
+        status: the exit status.
+        messages: those of the log.
+        arrived: the terminal wanted, and the command, as `run` got them; None: it did not.
+        summary: how it ended, in words.
+    """
+
+    status: int | None
+    messages: list[str]
+    arrived: tuple[bool, str] | None
+    summary: str
+
+
+@exercise(
+    "01.1",
+    "mydocker/command.py",
+    "`words[:1]` is a list that holds the first word. With which two lists may it be equal?",
+    '`in` compares with several: `words[:1] in (["-ti"], ["-it"])`.',
+)
+def two_spellings(answer: Answer) -> str:
+    """Run gets the terminal and the command with -ti and -it, and other options are refused."""
+    (answer.folder / "mydocker/run.py").write_text(NOTES)
+    program = f"/bin/{secrets.token_hex(4)}"
+    for option, hint in (
+        ("-it", "Compare the first word with both spellings."),
+        ("-ti", "The old spelling has to stay."),
+    ):
+        wanted = f"`run {option} COMMAND` reaches `run` with the terminal and the command"
+        call = _call(answer, "run", option, program)
+        want(call.arrived, wanted, _said(call), hint)
+        assert call.arrived
+        tty, command = call.arrived
+        hint = "The option has to be taken away from `words`, whichever it is."
+        want(command == program, wanted, f"the command is `{command}`", hint)
+        hint = "The option is dropped without a meaning: `tty` must be true for both."
+        want(tty, wanted, "`tty` is False", hint)
+    call = _call(answer, "run", program)
+    want(
+        call.arrived == (False, program),
+        "`run COMMAND` reaches `run` without the terminal",
+        "`tty` is True" if call.arrived and call.arrived[0] else _said(call),
+        'Now every `run` asks for the terminal. Python reads `a == ["-ti"] or ["-it"]` as '
+        '`(a == ["-ti"]) or (["-it"])`, which is always true.',
+    )
+    call = _call(answer, "run", "-q", program)
+    want(
+        call.arrived is None and call.status == 1,
+        "`run -q COMMAND` is an unknown option, with status 1",
+        _said(call),
+        "Only these two spellings are known; everything else that begins with `-` is refused.",
+    )
+    call = _call(answer, "run", "-it")
+    want(
+        call.arrived is None and call.status == 1 and "missing" in " ".join(call.messages),
+        "`run -it` without a command: `missing container command`, with status 1",
+        _said(call),
+        "Take the option away first, then look whether a word is left.",
+    )
+    return "`-ti` and `-it` both bring the terminal, other options are refused as before"
+
+
+@exercise(
+    "01.2",
+    PYTHON,
+    "Be the program: go through `main`, then `run_command`, with the words in your hand.",
+    "For `words`: which word after `run` is taken away before the program looks for the command?",
+)
+def what_does_it_answer(answer: Answer) -> str:
+    """The statuses are those that the program gives, and the fifth line gets its message."""
+    values = answer.values("prediction", "words")
+    prediction, words = values["prediction"], values["words"]
+    asked = "a prediction, 0 or 1, for each of the four lines"
+    want(isinstance(prediction, dict), asked, "something else than the dictionary")
+    assert isinstance(prediction, dict)
+    for line, hint in LINES.items():
+        guess = prediction.get(line, "nothing")
+        guess = "..." if guess == "Ellipsis" else guess
+        number = isinstance(guess, int) and not isinstance(guess, bool)
+        want(number, asked, f"`{guess}` for `{line}`", "Guess: the program will tell.")
+        status = _call(answer, *line.split()).status
+        want(
+            guess == status,
+            f"the exit status of `{line}`",
+            f"you predicted {guess}, and it is another",
+            hint,
+        )
+    want(
+        isinstance(words, list) and all(isinstance(word, str) for word in words),
+        "a list of words",
+        f"`{words}`",
+        'Such as `words = ["run", "-ti", "/bin/sh"]`.',
+    )
+    assert isinstance(words, list)
+    want(
+        len(words) > 1 and words[0] == "run",
+        "a command line of at least two words that begins with `run`",
+        f"`{' '.join(words)}`",
+    )
+    call = _call(answer, *words)
+    want(
+        call.status == 1 and call.messages[-1:] == ["missing container command"],
+        "the message `missing container command`, and status 1",
+        _said(call),
+        "A word stands behind `run`, but none that could be the command. `run_command` must take "
+        "it for something it knows.",
+    )
+    return f"four statuses as you predicted, and `{' '.join(words)}` has no command"
+
+
+@exercise(
+    "01.3",
+    "mydocker/command.py",
+    "Two things: a function that takes `words`, and its word in `COMMANDS`.",
+    '`log("info", …)` writes the line; `os.uname().nodename` is the host name.',
+)
+def a_command_of_your_own(answer: Answer) -> str:
+    """A host name that the answer cannot know stands in the log, and run works as before."""
+    (answer.folder / "mydocker/run.py").write_text(NOTES)
+    name = f"host-{secrets.token_hex(4)}"
+    rename = ["sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name]
+    wanted = "`mydocker name` logs the host name"
+    with answer.command(*rename, sys.executable, MAIN, "name") as trial:
+        trial.wait()
+        hint = "What it printed says where it stopped."
+        if "is not callable" in trial.output:
+            hint = (
+                "The dictionary keeps the function itself. With parentheses, `name_command(…)`, it "
+                "is called where the dictionary is made, and only its result is kept."
+            )
+        ended_well(trial, wanted, hint)
+        call = _ended(answer, trial)
+    want(
+        "unknown command name" not in call.messages,
+        wanted,
+        "`unknown command name`",
+        "A definition is not enough: `main` finds a function by its word in `COMMANDS`.",
+    )
+    want(
+        any(name in message for message in call.messages),
+        wanted,
+        f"the log says `{call.messages[-1]}`"
+        if call.messages
+        else "no line in the log" + ", but the name was printed" * (name in trial.output),
+        "`print` is not the log: call `log`."
+        if name in trial.output
+        else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
+    )
+    want(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
+    program = f"/bin/{secrets.token_hex(4)}"
+    call = _call(answer, "run", program)
+    want(
+        call.arrived == (False, program),
+        "`run COMMAND` works as before",
+        _said(call),
+        "`COMMANDS` must still hold the other two.",
+    )
+    want(
+        not call.messages,
+        "`run COMMAND` logs nothing of its own here",
+        _said(call),
+        "Your function runs although `name` was not called: a definition is not a call.",
+    )
+    return "`name` logs the host name, whatever it is, and `run` works as before"
+
+
+def _call(answer: Answer, *words: str) -> Call:
+    """Run mydocker to its end."""
+    (answer.folder / ARRIVED).unlink(missing_ok=True)
+    with answer.command(sys.executable, MAIN, *words) as trial:
+        return _ended(answer, trial)
+
+
+def _ended(answer: Answer, trial: Trial) -> Call:
+    status = trial.wait()
+    ended_well(trial, "a program that comes to its end")
+    lines = [_json(line) for line in trial.output.splitlines()]
+    messages = [str(line["msg"]) for line in lines if isinstance(line, dict) and "msg" in line]
+    note = _json(_text(answer.folder / ARRIVED))
+    arrived = (bool(note[0]), str(note[1])) if isinstance(note, list) and len(note) == 2 else None
+    return Call(status, messages, arrived, trial.summary())
+
+
+def _said(call: Call) -> str:
+    """What a command line led to: its last message, or where it ended."""
+    last = f"`{call.messages[-1]}`, " if call.messages else ""
+    reached = "`run` was reached, " if call.arrived else ""
+    return f"{reached}{last}status {call.status}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

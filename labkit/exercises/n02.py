@@ -1,0 +1,228 @@
+"""Notebook 02: namespaces."""
+
+import contextlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from labkit import procfs
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
+from labkit.trial import Trial
+
+SLEEP, SLEEP_2 = ("sleep", "1000"), ("sleep", "2000")
+SIX = ("mnt", "uts", "ipc", "pid", "net", "cgroup")
+# Takes the place of init.py, which ends at once in this version.
+STAY = """
+import os
+
+
+def run_container_init_process(*_):
+    os.execvp("sleep", ["sleep", "1000"])
+"""
+PRISON = ("unshare", "--uts", "--net", "sh", "-c", 'hostname box && exec "$@"', "sh")
+
+
+@exercise(
+    "02.1",
+    "mydocker/container_process.py",
+    "`NAMESPACES` is one number: each flag is one bit in it, and `|` joins them.",
+    "Put `| CLONE_NEWCGROUP` at its end.",
+)
+def a_sixth_namespace(answer: Answer) -> str:
+    """The container has six namespaces of its own."""
+    (answer.folder / "mydocker/init.py").write_text(STAY)
+    wanted = "a container with six namespaces of its own"
+    hint = "`init` was not reached. What the answer printed says why."
+    with answer.start("run", "-ti", "/bin/sh") as trial, staying(wanted, hint):
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, wanted, hint)
+        want(sleep, wanted, trial.summary(), hint)
+        assert sleep
+        own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(trial.program.pid)
+        missing = [kind for kind in SIX if own[kind] == shared[kind]]
+        lost = [kind for kind in missing if kind != "cgroup"]
+        want(
+            not missing,
+            wanted,
+            f"it shares {', '.join(missing)} with its parent",
+            "The five have to stay: join the new flag to them with `|`. (`&` keeps only the bits "
+            "that both have.)"
+            if lost
+            else "`CLONE_NEWCGROUP` is imported already. Where do the five stand?",
+        )
+        return f"its own: {', '.join(kind for kind in own if own[kind] != shared[kind])}"
+
+
+@exercise(
+    "02.2",
+    PYTHON,
+    "`clone(CLONE_NEWPID)` makes a namespace with each call. Another call makes one for all the "
+    "children that follow.",
+    "`linux.unshare(linux.CLONE_NEWPID)` once, then fork and `exec` twice, and wait.",
+)
+def two_in_one(answer: Answer) -> str:
+    """Both sleeps are children of the program, and numbers 1 and 2 of one new PID namespace."""
+    both = "`sleep 1000` and `sleep 2000`, both children of your program"
+    stay = "The program itself should wait for both, for example by `signal.pause()`."
+    with answer.start() as trial, staying(both, stay):
+        first = trial.until(lambda: trial.find(*SLEEP))
+        second = first and trial.until(lambda: trial.find(*SLEEP_2))
+        dead = "Cannot allocate memory" in trial.output
+        want(
+            first and second,
+            both,
+            trial.summary(),
+            "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was first "
+            "there? It must still live."
+            if dead
+            else "Each of the two needs a process of its own: fork, then `exec` in the child. "
+            + stay,
+        )
+        assert first and second
+        want(
+            len(first.pids) > 2 and len(second.pids) > 2,
+            "both in a new PID namespace",
+            f"`sleep {1000 if len(first.pids) < 3 else 2000}` in the one that was there before",
+            "`unshare` counts for the children that come after it. The process that calls it "
+            "stays where it is, and `exec` makes no new process.",
+        )
+        one, other = (procfs.namespaces(process.pid)["pid"] for process in (first, second))
+        want(
+            one == other,
+            "both in the same new PID namespace",
+            "two namespaces, one for each",
+            "`clone(CLONE_NEWPID)` makes a namespace with each call. `unshare` makes one, for all "
+            "children that follow.",
+        )
+        numbers = (first.pids[-1], second.pids[-1])
+        want(
+            numbers == (1, 2),
+            "`sleep 1000` as number 1, `sleep 2000` as number 2",
+            f"they are {numbers[0]} and {numbers[1]}",
+            "Numbers are given in the order of birth. Does another process come first, a shell "
+            "perhaps?",
+        )
+        want(
+            first.ppid == second.ppid == trial.program.pid,
+            both,
+            "another process is the parent of one of them",
+            "The program stays outside and forks twice after `unshare`.",
+        )
+        want(trial.rests(), both, trial.summary(), stay)
+        return "PIDs 1 and 2 of one namespace, and their parent has no number in it"
+
+
+@exercise(
+    "02.3",
+    PYTHON,
+    "Open `/proc/PID/ns/uts` of the child while it lives, keep the descriptor, then end the child.",
+    '`held = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)`, then `os.kill(pid, signal.SIGKILL)` '
+    "and `os.waitpid(pid, 0)`.",
+)
+def a_namespace_with_nobody_in_it(answer: Answer) -> str:
+    """A UTS namespace is called survivor, is held open, and no process is in it."""
+    wanted = "a UTS namespace that is held open, with no process in it"
+    stay = "The program itself has to stay: a descriptor is closed when its process ends."
+    with answer.start() as trial, staying(wanted, stay):
+        held = trial.until(lambda: next(_held_alone(trial), None))
+        ended_well(
+            trial, wanted, "Open the file in `/proc` before the child ends: later it is gone."
+        )
+        want(trial.rests(), wanted, trial.summary(), stay)
+        outside = procfs.namespaces(trial.program.ppid)["uts"]
+        inhabited = any(procfs.namespaces(p.pid)["uts"] != outside for p in _living(trial))
+        want(
+            held,
+            wanted,
+            "a process is still in the new one" if inhabited else "no namespace but the first",
+            "Hold it first, then end the child: `os.kill(pid, signal.SIGKILL)`."
+            if inhabited
+            else "When the last process is gone and nobody holds it open, it is gone too. Open "
+            "`/proc/PID/ns/uts` before, and keep the descriptor open.",
+        )
+        assert held
+        command = ["nsenter", f"--uts={held}", "uname", "-n"]
+        name = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        want(
+            name == "survivor",
+            "the host name `survivor` in it",
+            f"`{name}`",
+            "The child was ended before it had set the name, or this is another namespace. "
+            "`os.read(named, 1)` waits for it.",
+        )
+        return "nobody is in it, it is held open, and its host name is `survivor`"
+
+
+@exercise(
+    "02.4",
+    PYTHON,
+    "Somebody has never left the namespaces that you want to go to: the sandbox's PID 1.",
+    '`linux.setns(os.open("/proc/1/ns/uts", os.O_RDONLY))` before the sleep; then the same for '
+    "`net`.",
+)
+def break_out(answer: Answer) -> str:
+    """The sleep is in the sandbox's UTS and network namespaces, though the program began in others.
+
+    The prison is not made by the answer but around it.
+    """
+    stays = "a process `sleep 1000` that stays"
+    hint = "The program should become the sleep, or wait for it."
+    with answer.command(*PRISON, sys.executable, PYTHON) as trial, staying(stays, hint):
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, stays)
+        want(sleep and trial.rests(), stays, trial.summary(), hint)
+        assert sleep
+        outside = procfs.namespaces(trial.program.ppid)
+        trial.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
+        own = procfs.namespaces(sleep.pid)
+        name = procfs.hostname(sleep.pid)
+        want(
+            own["uts"] == outside["uts"],
+            "`sleep 1000` in the UTS namespace of the sandbox",
+            f"another one, with the host name `{name}`",
+            "You have renamed the prison, and are still in it."
+            if name == "lab"
+            else "Somebody in `/proc` is outside, and `linux.setns` moves the process that calls "
+            "it to where another is. A new namespace is not the old one.",
+        )
+        want(
+            own["net"] == outside["net"],
+            "`sleep 1000` in the network namespace of the sandbox",
+            "the prison's, without a way out",
+            "`setns` moves a process in one kind at a time. Do the same with `net`.",
+        )
+        return "the sleep is in the same UTS and network namespaces as PID 1 of the sandbox"
+
+
+def _held_alone(trial: Trial) -> Iterator[str]:
+    """Yield paths of UTS namespaces that are held open and in which no process is."""
+    held = []
+    for process in _living(trial):
+        with contextlib.suppress(OSError):
+            for path in Path(f"/proc/{process.pid}/fd").iterdir():
+                held.append((_number(str(path.readlink())), str(path)))
+        with contextlib.suppress(OSError):
+            for mount in procfs.mounts(process.pid):
+                if mount.fstype == "nsfs":
+                    path = Path(f"/proc/{process.pid}/root{mount.target}")
+                    held.append((_number(mount.root), str(path)))
+    inhabited: set[str | None] = {
+        None
+    }  # read last: whoever is in a new one was there before it could be held
+    for pid in (trial.program.ppid, *(process.pid for process in _living(trial))):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                inhabited.add(_number(str((task / "ns/uts").readlink())))
+    yield from (path for number, path in held if number not in inhabited)
+
+
+def _living(trial: Trial) -> list[procfs.Process]:
+    return [process for process in trial.processes() if process.state != "Z"]
+
+
+def _number(name: str) -> str | None:
+    """Return the inode number in `uts:[4026531838]`, None where it is something else."""
+    found = re.fullmatch(r"uts:\[(\d+)\]", name)
+    return found[1] if found else None
