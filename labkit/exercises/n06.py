@@ -121,7 +121,12 @@ def be_the_keeper(answer: Answer) -> str:
     os.close(fresh_terminal)
     program = (sys.executable, PYTHON)
     with answer.outlived(*program, terminal=True) as trial:
-        trial.until(lambda: "ready" in trial.output or trial.find("sleep", "2000"))
+        trial.until(
+            lambda: (
+                trial.find("sleep", "2000")
+                or ("ready" in trial.output and _is_raw(_settings(trial.program)))
+            )
+        )
         ended_well(trial, "a program that prints `ready` and stays")
         started = trial.find(*program)
         want(
@@ -132,7 +137,7 @@ def be_the_keeper(answer: Answer) -> str:
         )
         assert started
         want(
-            not _settings(trial.program)[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO),
+            _is_raw(_settings(trial.program)),
             "a raw terminal while the program runs",
             "one that is not",
             "It has to be raw when you say `ready`.",
@@ -186,6 +191,10 @@ def _in_the_container(trial: Trial) -> list[Any]:
 def _adds_return(settings: list[Any]) -> bool:
     flags = settings[OUTPUT_FLAGS]
     return bool(flags & termios.OPOST and flags & termios.ONLCR)
+
+
+def _is_raw(settings: list[Any]) -> bool:
+    return not settings[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
 
 
 def _settings(process: Process) -> list[Any]:
