@@ -130,6 +130,7 @@ def another_signal(answer: Answer) -> str:
             )
             trial.kill(getattr(signal, f"SIG{sent}"))
             trial.until(lambda: trial.status is not None)
+            ended_well(trial, f"a command that ends when `mydocker` gets SIG{sent}")
             got = [f"SIG{name}" for name, status in statuses.items() if status == trial.status]
             want(
                 trial.status == statuses[wanted],
@@ -161,6 +162,7 @@ def four_statuses(answer: Answer) -> str:
         guess = prediction[letter]
         with answer.command(*MYDOCKER, "run", *words) as trial:
             status = trial.wait()
+        ended_well(trial, f"a container that runs {letter} to its end")
         want(
             guess is not None,
             "your prediction of a status for each",
@@ -205,6 +207,7 @@ def outlive_mydocker(answer: Answer) -> str:
             signal.pidfd_send_signal(end, signal.SIGSTOP)
         os.close(end)
         stopped = trial.until(lambda: _state(first.pid) == "T")
+        ended_well(trial, "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL")
         want(
             stopped and trial.find(*SLEEP),
             "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL",
