@@ -11,6 +11,7 @@ import os
 import pty
 import resource
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -142,9 +143,29 @@ class Trial:
         raise ProcessLookupError("the program has ended")
 
     def find(self, *command: str) -> Process | None:
-        """Return the first process that was started with these words, None where there is none."""
-        living = (process for process in self.processes() if process.state != "Z")
-        return next((p for p in living if p.command[: len(command)] == command), None)
+        """Return the first process that was started with these words, None where there is none.
+
+        The first word is a program's name: `/bin/sleep` was started as `sleep`, too.
+        """
+        for process in self.processes():
+            name = Path(process.command[0]).name if process.command else ""
+            words = (name, *process.command[1:])
+            if process.state != "Z" and words[: len(command)] == command:
+                return process
+        return None
+
+    def running(self, program: str) -> Process | None:
+        """Return the first process that runs a program, whatever it calls itself.
+
+        Args:
+            program: is looked for in PATH; the process's `/proc/PID/exe` must be this very file.
+        """
+        file = shutil.which(program) or program
+        for process in self.processes():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if Path(f"/proc/{process.pid}/exe").samefile(file):
+                    return process
+        return None
 
     def summary(self) -> str:
         """Say in a few words how it stands."""
