@@ -176,7 +176,8 @@ class Trial:
             error = f": {lines[-1][:200]}" if "Traceback (most recent call last):" in lines else ""
             return f"the answer ended with status {self.status}{error}"
         names = [process.name for process in self.processes()]
-        return f"{len(names)} processes: {', '.join(names[:8])}"
+        count = "one process" if len(names) == 1 else f"{len(names)} processes"
+        return f"{count}: {', '.join(names[:8])}"
 
     def until(self, condition: Callable[[], T]) -> T | None:
         """Look again and again until a condition holds.
