@@ -199,7 +199,7 @@ class Trial:
             if ended or self._is_over_a_limit():
                 return None
             now = self._signature()
-            if now != before:
+            if now != before or not self.processes():  # on a busy machine it takes time to start
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
