@@ -24,6 +24,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 os.kill(os.getpid(), signal.SIGSTOP)
 os.execvp("sleep", ["sleep", "1000"])
 """
+BUSY = "This is no fault of yours. Is the machine very busy? Check once more."
 WHY = {
     "its PID": "It is still the same process: exec makes no new one.",
     "its child": "It is still the same process, so its children are still its children.",
@@ -45,11 +46,12 @@ WHY = {
 def what_survives(answer: Answer) -> str:
     """The guesses are what /proc shows of a process before and after it becomes a sleep."""
     with answer.command(sys.executable, "-c", EXPERIMENT) as trial:
-        assert trial.until(lambda: trial.program.state == "T"), trial.output
+        stopped = trial.until(lambda: trial.program.state == "T")
+        want(stopped, "an experiment that runs", trial.summary(), BUSY)
         program = trial.program
         before = _everything(trial, program)
         trial.kill(signal.SIGCONT)
-        assert trial.until(lambda: trial.find(*SLEEP)), trial.output
+        want(trial.until(lambda: trial.find(*SLEEP)), "its exec", trial.summary(), BUSY)
         after = _everything(trial, program)
     survives = {name: before[name] == after[name] for name in before}
     guesses = answer.values("survives")["survives"]
