@@ -41,7 +41,7 @@ WHY = {
     "04.1",
     PYTHON,
     "What needs the old program's memory cannot outlive it.",
-    "The table in this notebook tells of six of them. `man 2 execve` has the rest.",
+    "The table in this notebook tells of all but one; `man 2 execve` has that, too.",
 )
 def what_survives(answer: Answer) -> str:
     """The guesses are what /proc shows of a process before and after it becomes a sleep."""
