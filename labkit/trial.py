@@ -31,6 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 BEAT = 0.02  # seconds between two looks
 QUIET = 2.0  # seconds without any change after which nothing is expected any more
+LOOKS = 25  # after as many, one that never rests is taken for one that stays
 PROGRAM = 2  # its PID in the sandbox
 SIZE = (24, 80)  # rows and columns of a trial's terminal
 
@@ -199,11 +200,23 @@ class Trial:
             if ended or self._is_over_a_limit():
                 return None
             now = self._signature()
-            if now != before or not self.processes():  # on a busy machine it takes time to start
+            if now != before or not self._waits():
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
             select.select([self._ours] if self.status is None else [], [], [], BEAT)
+
+    def stays(self) -> bool:
+        """Wait until the program waits for something, and say whether it does: it may end, too."""
+        before, looks = "", 0
+
+        def waits() -> bool:
+            nonlocal before, looks
+            now, last = self._signature(), before
+            before, looks = now, looks + 1
+            return (now == last and self._waits()) or looks > LOOKS
+
+        return bool(self.until(waits)) and self.status is None
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
@@ -292,6 +305,11 @@ class Trial:
     def _stop(self, reason: str) -> None:
         self.exceeded = self.exceeded or reason
         self._launcher.send_signal(signal.SIGKILL)
+
+    def _waits(self) -> bool:
+        """Whether the program has begun, and none of its processes wants a processor or a disk."""
+        states = {process.state for process in self.processes()}
+        return bool(states) and not states & {"R", "D"}
 
     def _signature(self) -> str:
         """Whatever changes when a process of the program does something."""
