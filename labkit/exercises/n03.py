@@ -27,7 +27,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
         sleep = trial.until(lambda: trial.find(*SLEEP))
         ended_well(trial, "`sleep 1000` as PID 1 of a new PID namespace")
         want(
-            sleep,
+            sleep and trial.stays(),
             STAYS,
             trial.summary(),
             "What it printed says what the child met." if "Traceback" in trial.output else WAIT,

@@ -24,6 +24,7 @@ threading.Thread(target=threading.Event().wait, daemon=True).start()
 os.kill(os.getpid(), signal.SIGSTOP)
 os.execvp("sleep", ["sleep", "1000"])
 """
+WAIT = "The program must become the sleep or wait for it."
 BUSY = "This is no fault of yours. Is the machine very busy? Check once more."
 WHY = {
     "its PID": "It is still the same process: exec makes no new one.",
@@ -151,7 +152,7 @@ def nothing_ignored(answer: Answer) -> str:
 )
 def a_sleep_called_nothing(answer: Answer) -> str:
     """A process runs the file of sleep; its comm and its first argument are nothing."""
-    with answer.start() as trial, staying("a sleep that stays", "Let the program become it."):
+    with answer.start() as trial, staying("a process that runs `sleep` and stays", WAIT):
         wanted = ("nothing", "nothing")
         sleep = trial.until(lambda: trial.running("sleep"))
         ended_well(trial, "a process that runs `sleep`, called `nothing`")
@@ -159,9 +160,17 @@ def a_sleep_called_nothing(answer: Answer) -> str:
             sleep,
             "a process that runs the file of `sleep` and stays",
             trial.summary(),
-            "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
+            WAIT
+            if trial.status is not None
+            else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
         )
         trial.until(lambda: _names(trial.running("sleep")) == wanted)
+        want(
+            trial.stays(),
+            "a process that runs `sleep` and stays",
+            trial.summary(),
+            WAIT,
+        )
         comm, args = _names(trial.running("sleep"))
         hint = "`args` is the list that exec was given. Its first word is yours to choose."
         want(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)

@@ -13,6 +13,12 @@ with open("/proc/self/comm", "w") as comm:
     comm.write("nothing")
 os.execvp("sleep", ["nothing", "1000"])
 """
+FORGETS = """
+import os
+os.symlink("/bin/sleep", "nothing")
+os.posix_spawn("./nothing", ["nothing", "1000"], {})
+os.sched_yield()
+"""
 PRETENDS = """
 import os, shutil, time
 open("/proc/self/comm", "w").write("nothing")
@@ -73,6 +79,7 @@ WRONG = {
         (BEFORE, "exec sets `comm` anew"),
         (solved("04.4", '["nothing", "1000"]', '["sleep", "1000"]'), "yours to choose"),
         (COPY, "A copy is another file"),
+        (FORGETS, "wait for it"),
         (PRETENDS, "A copy is another file"),
     ],
 }
