@@ -48,7 +48,7 @@ class Limits:
         file: MiB, of each file that it writes.
     """
 
-    seconds: float = 10
+    seconds: float = 20
     processes: int = 64
     memory: int = 512
     output: int = 1_000_000
@@ -146,12 +146,13 @@ class Trial:
     def find(self, *command: str) -> Process | None:
         """Return the first process that was started with these words, None where there is none.
 
-        The first word is a program's name: `/bin/sleep` was started as `sleep`, too.
+        Of the first word, only the program's name counts: `/bin/sleep` was started as `sleep`, too.
         """
+        wanted = (Path(command[0]).name, *command[1:])
         for process in self.processes():
             name = Path(process.command[0]).name if process.command else ""
             words = (name, *process.command[1:])
-            if process.state != "Z" and words[: len(command)] == command:
+            if process.state != "Z" and words[: len(wanted)] == wanted:
                 return process
         return None
 
