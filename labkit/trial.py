@@ -31,6 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 BEAT = 0.02  # seconds between two looks
 QUIET = 2.0  # seconds without any change after which nothing is expected any more
+LOOKS = 25  # after as many, one that never rests is taken for one that stays
 PROGRAM = 2  # its PID in the sandbox
 SIZE = (24, 80)  # rows and columns of a trial's terminal
 
@@ -47,7 +48,7 @@ class Limits:
         file: MiB, of each file that it writes.
     """
 
-    seconds: float = 10
+    seconds: float = 20
     processes: int = 64
     memory: int = 512
     output: int = 1_000_000
@@ -145,12 +146,13 @@ class Trial:
     def find(self, *command: str) -> Process | None:
         """Return the first process that was started with these words, None where there is none.
 
-        The first word is a program's name: `/bin/sleep` was started as `sleep`, too.
+        Of the first word, only the program's name counts: `/bin/sleep` was started as `sleep`, too.
         """
+        wanted = (Path(command[0]).name, *command[1:])
         for process in self.processes():
             name = Path(process.command[0]).name if process.command else ""
             words = (name, *process.command[1:])
-            if process.state != "Z" and words[: len(command)] == command:
+            if process.state != "Z" and words[: len(wanted)] == wanted:
                 return process
         return None
 
@@ -199,15 +201,23 @@ class Trial:
             if ended or self._is_over_a_limit():
                 return None
             now = self._signature()
-            if now != before or not self.processes():  # on a busy machine it takes time to start
+            if now != before or not self._waits():
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
             select.select([self._ours] if self.status is None else [], [], [], BEAT)
 
-    def rests(self) -> bool:
-        """Wait until the program does, as one that waits for a child; False: it has ended."""
-        return bool(self.until(lambda: self.program.state == "S"))
+    def stays(self) -> bool:
+        """Wait until the program waits for something, and say whether it does: it may end, too."""
+        before, looks = "", 0
+
+        def waits() -> bool:
+            nonlocal before, looks
+            now, last = self._signature(), before
+            before, looks = now, looks + 1
+            return (now == last and self._waits()) or looks > LOOKS
+
+        return bool(self.until(waits)) and self.status is None
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
@@ -297,15 +307,18 @@ class Trial:
         self.exceeded = self.exceeded or reason
         self._launcher.send_signal(signal.SIGKILL)
 
+    def _waits(self) -> bool:
+        """Whether the program has begun, and none of its processes wants a processor or a disk."""
+        states = {process.state for process in self.processes()}
+        return bool(states) and not states & {"R", "D"}
+
     def _signature(self) -> str:
         """Whatever changes when a process of the program does something."""
         parts = [str(len(self._output))]
         for process in self.processes():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
-                parts.append(f"{process.pid} {process.state} {status[status.find('voluntary') :]}")
-            if process.state in "RD":  # it is about to; on a busy machine that can take seconds
-                parts.append(str(time.monotonic()))
+                parts.append(f"{process.pid} {process.state} {status[status.rfind('voluntary') :]}")
         return "\n".join(parts)
 
 

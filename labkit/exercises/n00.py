@@ -189,7 +189,7 @@ def _sleep(trial: Trial) -> Process:
     """Return the answer's sleep once it runs."""
     sleep = trial.until(lambda: trial.find(*SLEEP))
     ended_well(trial, STAYS)
-    if sleep and trial.rests():
+    if sleep and trial.stays():
         return sleep
     raise Wrong(STAYS, trial.summary(), WAIT)
 

@@ -110,7 +110,7 @@ def two_in_one(answer: Answer) -> str:
             "another process is the parent of one of them",
             "The program stays outside and forks twice after `unshare`.",
         )
-        want(trial.rests(), both, trial.summary(), stay)
+        want(trial.stays(), both, trial.summary(), stay)
         return "PIDs 1 and 2 of one namespace, and their parent has no number in it"
 
 
@@ -130,7 +130,7 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
         ended_well(
             trial, wanted, "Open the file in `/proc` before the child ends: later it is gone."
         )
-        want(trial.rests(), wanted, trial.summary(), stay)
+        want(trial.stays(), wanted, trial.summary(), stay)
         outside = procfs.namespaces(trial.program.ppid)["uts"]
         inhabited = any(procfs.namespaces(p.pid)["uts"] != outside for p in _living(trial))
         want(
@@ -168,11 +168,14 @@ def break_out(answer: Answer) -> str:
     The prison is not made by the answer but around it.
     """
     stays = "a process `sleep 1000` that stays"
-    hint = "The program should become the sleep, or wait for it."
+    hint = (
+        "The program should become the sleep, or wait for it. Where the kernel refused something, "
+        "what the answer printed says so."
+    )
     with answer.command(*PRISON, sys.executable, PYTHON) as trial, staying(stays, hint):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         ended_well(trial, stays)
-        want(sleep and trial.rests(), stays, trial.summary(), hint)
+        want(sleep and trial.stays(), stays, trial.summary(), hint)
         assert sleep
         outside = procfs.namespaces(trial.program.ppid)
         trial.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
