@@ -10,7 +10,8 @@ PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever 
 gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
 
 A *sealed* sandbox is for programs that nobody has read: it can write nothing but one folder, and
-has a network of its own in which only the loopback is up.
+has a network of its own in which only the loopback is up. It always has a user namespace, whose
+root cannot take the seal off.
 """
 
 import contextlib
@@ -112,23 +113,41 @@ def main(words: Sequence[str]) -> int:
 
 def _enter_namespaces(sealed: str) -> None:
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
-    if sealed:
-        flags |= linux.CLONE_NEWNET
-    user, group = os.geteuid(), os.getegid()
     rootless = not procfs.has_capability(CAP_SYS_ADMIN)
-    linux.unshare(flags | (linux.CLONE_NEWUSER if rootless else 0))
-    if rootless:  # root inside is this user outside; user_namespaces(7) wants this order
-        _write("/proc/self/uid_map", f"0 {user} 1")
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/gid_map", f"0 {group} 1")
+    if sealed:
+        _seal(sealed, rootless)
+        flags |= linux.CLONE_NEWNET
+    _unshare(flags, rootless or bool(sealed))
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.sethostname(HOSTNAME)
     if sealed:
-        linux.mount(sealed, sealed, None, linux.MS_BIND)
-        linux.set_read_only("/", recursive=True)
-        linux.set_read_only(sealed, False)
         linux.set_link_up("lo")
         os.chdir(sealed)  # not the folder below the new mount
+
+
+def _seal(folder: str, rootless: bool) -> None:
+    """Make all mounts but one read-only.
+
+    The user namespace that follows cannot undo it, see mount_namespaces(7): mounts that come from
+    a more privileged one are locked as they are.
+    """
+    _unshare(linux.CLONE_NEWNS, rootless)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount(folder, folder, None, linux.MS_BIND)
+    linux.set_read_only("/", recursive=True)
+    linux.set_read_only(folder, False)
+    # Where the only proc is locked as read-only, no other may be mounted.
+    linux.set_read_only("/proc", False)
+
+
+def _unshare(flags: int, own_user: bool) -> None:
+    """Enter new namespaces, perhaps below a user namespace in which this user is root."""
+    user, group = os.geteuid(), os.getegid()
+    linux.unshare(flags | (linux.CLONE_NEWUSER if own_user else 0))
+    if own_user:  # user_namespaces(7) wants this order
+        _write("/proc/self/uid_map", f"0 {user} 1")
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/gid_map", f"0 {group} 1")
 
 
 def _be_first_process(
