@@ -14,6 +14,10 @@ USAGE = """labkit: a container runtime, written notebook by notebook
   labkit test [ARGUMENT …]
                           format, lint, types, tests, notebooks; arguments go to pytest alone
   labkit save [NN …]      run the notebooks and save what they print
+
+for instructors
+  labkit class FOLDER     write the learners' edition: the course without its solutions
+  labkit grade FOLDER …   run the learners' notebooks, write who passed what
 """
 RUN_USAGE = """usage: labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
 
@@ -165,12 +169,34 @@ def save(words: Sequence[str]) -> int:
     return 0
 
 
+def class_(words: Sequence[str]) -> int:
+    """`labkit class`: write the learners' edition of the course."""
+    from labkit import classroom, workbook
+
+    if len(words) != 1 or words[0].startswith("-"):
+        return _fail("class wants one folder to write into: labkit class FOLDER", 2)
+    folder = Path(words[0])
+    try:
+        count = classroom.write(folder)
+    except (classroom.ClassroomError, workbook.WorkbookError, OSError) as error:
+        return _fail(f"class: {error}")
+    print(f"{folder} holds the learners' edition; {count} solutions were taken out.")
+    return 0
+
+
 def _fail(message: str, status: int = 1) -> int:
     print(f"labkit: {message}", file=sys.stderr)
     return status
 
 
-COMMANDS = {"run": run, "doctor": doctor, "lab": lab, "test": test, "save": save}
+COMMANDS = {
+    "run": run,
+    "doctor": doctor,
+    "lab": lab,
+    "test": test,
+    "save": save,
+    "class": class_,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
