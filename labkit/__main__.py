@@ -184,6 +184,57 @@ def class_(words: Sequence[str]) -> int:
     return 0
 
 
+def grade(words: Sequence[str]) -> int:
+    """`labkit grade`: run what learners handed in, and write who passed what."""
+    import argparse
+    import signal
+
+    from labkit import grade as grader
+    from labkit import gradebook
+    from labkit.marking import Limits
+
+    parser = argparse.ArgumentParser(
+        "labkit grade",
+        description="Judge and run the learners' notebooks; write grades.csv and grades.html.",
+        epilog="A folder with notebooks in it is one learner's; in any other, each folder below "
+        "that has some is.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the table: this one")
+    parser.add_argument("--seconds", type=_positive, default=60, help="for one cell: 60")
+    parser.add_argument("--memory", type=_positive, default=1024, help="MiB for a notebook: 1024")
+    parser.add_argument("--workers", type=_positive, help="notebooks at a time: one a core")
+    options = parser.parse_args(words)
+    if not options.out.is_dir():
+        return _fail(f"grade: there is no folder {options.out} to write into")
+    papers, problems = grader.papers(options.folders)
+    for problem in problems:
+        _fail(f"grade: {problem}")
+    if not papers:
+        return 1
+    limits = Limits(seconds=options.seconds, memory=options.memory)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a table behind
+    results, stopped = [], False
+    try:
+        workers = options.workers or len(os.sched_getaffinity(0))
+        graded = grader.grade(papers, limits, grader.user(), workers)
+        for result in grader.with_progress(graded, len(papers)):
+            results.append(result)
+    except grader.GradeError as error:
+        return _fail(f"grade: {error}")
+    except KeyboardInterrupt:
+        stopped = True
+    written = gradebook.write(results, options.out)
+    print(f"{len(results)} of {len(papers)} notebooks graded: {' and '.join(map(str, written))}")
+    return 130 if stopped else int(bool(problems or any(result.problem for result in results)))
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise ValueError
+    return int(word)
+
+
 def _fail(message: str, status: int = 1) -> int:
     print(f"labkit: {message}", file=sys.stderr)
     return status
@@ -196,6 +247,7 @@ COMMANDS = {
     "test": test,
     "save": save,
     "class": class_,
+    "grade": grade,
 }
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from errno import ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
@@ -93,12 +94,15 @@ def papers(folders: Sequence[Path]) -> tuple[list[Paper], list[str]]:
     lengths: dict[Path, int] = {}  # how many of a path's last parts name the learner
     for folder in folders:
         try:
+            before = list(problems)
             top = folder.resolve(strict=True)
-            found = list(_submissions(top))
+            if not top.is_dir():
+                raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
+            found = list(_submissions(top, problems))
         except OSError as error:
             problems.append(f"cannot read {folder}: {error.strerror}")
             continue
-        if not found:
+        if not found and problems == before:
             problems.append(f"{folder} holds no notebook NN-….ipynb, nor does a folder in it")
         for place in found:
             lengths.setdefault(place, len(place.relative_to(top).parts) or 1)
@@ -174,6 +178,25 @@ def grade(papers: Sequence[Paper], limits: Limits, user: str, workers: int) -> I
         for key in list(busy.get_map().values()):
             key.data.close()
         busy.close()
+
+
+def with_progress(results: Iterable[Result], count: int) -> Iterator[Result]:
+    """Yield results, and show on stderr how far it is: a bar on a terminal, else a line for each.
+
+    Args:
+        results: as they come.
+        count: how many there will be.
+    """
+    from tqdm import tqdm
+
+    seen = sys.stderr.isatty()
+    with tqdm(total=count, unit="notebook", disable=not seen) as bar:
+        for done, result in enumerate(results, 1):
+            bar.update()
+            bar.set_postfix_str(_line(result))
+            if not seen:
+                print(f"{done}/{count} {_line(result)}", file=sys.stderr, flush=True)
+            yield result
 
 
 class _Worker:
@@ -261,13 +284,13 @@ class _Worker:
         _remove(self._folder)
 
 
-def _submissions(top: Path) -> Iterator[Path]:
+def _submissions(top: Path, problems: list[str]) -> Iterator[Path]:
     """Yield the folders that hold notebooks, but none inside such a one."""
 
-    def fail(error: OSError) -> None:
-        raise error
+    def note(error: OSError) -> None:
+        problems.append(f"cannot read {error.filename}: {error.strerror}")
 
-    for place, folders, files in os.walk(top, onerror=fail):
+    for place, folders, files in os.walk(top, onerror=note):
         if any(_NAME.fullmatch(name) for name in files):
             folders.clear()
             yield Path(place)
@@ -300,13 +323,20 @@ def _papers_in(place: Path, learner: str) -> Iterator[Paper]:
         yield Paper(learner, number, chosen, note)
 
 
+def _line(result: Result) -> str:
+    passed = sum(good for good, _ in result.verdicts.values())
+    said = result.problem or f"{passed} of {len(result.verdicts)}"
+    name = f"{result.paper.learner} {result.paper.number}"
+    return "".join(letter if letter.isprintable() else "?" for letter in f"{name}: {said}")
+
+
 def _read(path: Path) -> bytes:
     """Read what was handed in: a file, not too large, and nothing that a link points to."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise GradeError(f"cannot read {path.name}: {error.strerror}") from None
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise GradeError(f"{path.name} is no file")
         content = file.read(LARGEST + 1)
@@ -336,8 +366,6 @@ def _as(user: str, home: str) -> Settings:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a worker's folder, also what a notebook locked in it."""
-    for place, _, _ in os.walk(folder):
-        with contextlib.suppress(OSError):
-            os.chmod(place, 0o700, follow_symlinks=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a worker's folder, also what a notebook locked or nested deeply in it."""
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", folder], stderr=subprocess.DEVNULL)

@@ -92,7 +92,8 @@ class Trial:
         os.set_blocking(self._ours, False)
         try:
             self._launcher = subprocess.Popen(
-                [sys.executable, "-m", "labkit.sandbox", *words],
+                # -P, -s: what an earlier trial left in the folder is no module of the launcher.
+                [sys.executable, "-Ps", "-m", "labkit.sandbox", *words],
                 cwd=folder,
                 env=_environment(folder) | dict(environment or {}),
                 stdin=theirs if terminal else subprocess.DEVNULL,
