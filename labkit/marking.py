@@ -27,6 +27,7 @@ JUDGED = 60  # seconds for all that a judge does with one answer
 SHOWN = 300  # characters of a message
 START = 120  # seconds that a kernel may take to come up
 BEAT = 50  # milliseconds between two looks at a kernel's processes
+AT_ONCE = 100  # messages of a kernel between two such looks
 MARK = "✓ {} passed"  # the first line of a verdict, as a notebook shows it
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -217,8 +218,7 @@ class Kernel:
                 if channel == "shell":
                     replied = True
                     if content.get("status") == "error":
-                        what = f": {content.get('ename')}: {content.get('evalue')}"
-                        raise Stopped(what.splitlines()[0])
+                        raise Stopped(f": {self._error(content)}")
                 elif content.get("execution_state") == "idle":
                     idle = True
                 elif len(text) < 100_000:
@@ -268,7 +268,7 @@ class Kernel:
             raise Stopped(": the kernel ended in it")
         if len(processes) > limits.processes:
             raise Stopped(f" had more than {limits.processes} processes at once")
-        if sum(process.resident for process in processes) > limits.memory * 1024:
+        if _memory(processes, limits.memory * 1024) > limits.memory * 1024:
             raise Stopped(f" used more than {limits.memory} MiB of memory")
         if self.printed > limits.output:
             raise Stopped(f" printed more than {limits.output / 1e6:g} MB")
@@ -276,6 +276,12 @@ class Kernel:
             raise Stopped(f" was stopped after {limits.seconds:g} s")
         if now > self._end:
             raise Stopped(f" was stopped: the notebook had run for {limits.total:g} s")
+
+    def _error(self, content: dict[str, Any]) -> str:
+        name, value = str(content.get("ename")), str(content.get("evalue"))
+        if name == "MemoryError":
+            value = value or f"it may use {self.limits.memory} MiB"
+        return f"{name}: {value}".strip(": \n").partition("\n")[0]
 
     def _received(self, message: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Wait for BEAT at most; yield channel and content of what answers a message."""
@@ -290,14 +296,16 @@ class Kernel:
         for name, channel in channels.items():
             if channel.socket not in ready:
                 continue
-            frames = channel.socket.recv_multipart()
-            self.printed += sum(map(len, frames))
-            if self.printed > self.limits.output:
-                return
-            with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
-                found = session.deserialize(session.feed_identities(frames)[1])
-                if found["parent_header"].get("msg_id") == message:
-                    yield name, dict(found["content"])
+            with contextlib.suppress(zmq.Again):
+                for _ in range(AT_ONCE):
+                    frames = channel.socket.recv_multipart(zmq.NOBLOCK)
+                    self.printed += sum(map(len, frames))
+                    if self.printed > self.limits.output:
+                        return
+                    with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+                        found = session.deserialize(session.feed_identities(frames)[1])
+                        if found["parent_header"].get("msg_id") == message:
+                            yield name, dict(found["content"])
 
     def _wait_until_ready(self, end: float) -> None:
         """Ask again and again: what it says before our subscription is there nobody hears."""
@@ -312,6 +320,23 @@ class Kernel:
                     raise Stopped(f"it ended with status {self._launcher.returncode}")
             if time.monotonic() > end:
                 raise Stopped(f"it was not ready after {START} s")
+
+
+def _memory(processes: list[procfs.Process], enough: int) -> int:
+    """Return how much memory processes use together, in KiB.
+
+    What several share counts for each, which is quickly known; where that is more than enough,
+    each part counts once, see proc_pid_smaps(5).
+    """
+    used = sum(process.resident for process in processes)
+    if used <= enough:
+        return used
+    used = 0
+    for process in processes:
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            used += int(re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)[0])
+    return used
 
 
 def _environment(folder: Path) -> dict[str, str]:
