@@ -22,7 +22,7 @@ from errno import ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
-from labkit import workbook
+from labkit import sandbox, workbook
 from labkit.check import ANSWER, cells
 from labkit.marking import JUDGED, START, Limits
 
@@ -267,8 +267,7 @@ class _Worker:
                 said = f"the notebook shows it as passed, and it is not: {shows[name]}; {message}"
                 result.verdicts[name] = (False, said)
         if not done:
-            self._process.kill()
-            self._process.wait()
+            sandbox.end(self._process)
             errors = (self._folder / "errors").read_text(errors="replace").strip()
             why = errors.splitlines()[-1][:300] if errors else "its worker ended"
             result.problem = "it was not done in time" if self._late else why
@@ -277,8 +276,7 @@ class _Worker:
 
     def close(self) -> None:
         """End it and all that it started; remove its folder."""
-        self._process.kill()  # the launcher; its PID 1 ends with it, all others with that
-        self._process.wait()
+        sandbox.end(self._process)
         assert self._process.stdout
         self._process.stdout.close()
         _remove(self._folder)

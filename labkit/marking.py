@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from labkit import exercise, procfs, workbook
+from labkit import exercise, procfs, sandbox, workbook
 from labkit.check import ANSWER, SOLUTION, cells, judge
 
 JUDGED = 60  # seconds for all that a judge does with one answer
@@ -229,8 +229,7 @@ class Kernel:
     def close(self) -> None:
         """End it and everything that it started."""
         self._client.stop_channels()
-        self._launcher.kill()  # its PID 1 dies with it, and everybody else with that
-        self._launcher.wait()
+        sandbox.end(self._launcher)
 
     def __enter__(self) -> "Kernel":
         return self

@@ -22,9 +22,13 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from labkit import linux, procfs
+
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -109,6 +113,20 @@ def main(words: Sequence[str]) -> int:
         os.execvp(program[0], program)
 
     return run(start, session=True, watch=parent, sealed=sealed)
+
+
+def end(launcher: "subprocess.Popen[Any]") -> None:
+    """Kill a sandbox's launcher; return when everything in the sandbox is gone."""
+    pids = [process.pid for _, process in procfs.tree(launcher.pid)]
+    firsts = []
+    for pid in pids[1:2]:  # PID 1 inside, with which all others end
+        with contextlib.suppress(ProcessLookupError):
+            firsts.append(os.pidfd_open(pid))
+    launcher.kill()
+    launcher.wait()
+    for first in firsts:
+        select.select([first], [], [])
+        os.close(first)
 
 
 def _enter_namespaces(sealed: str) -> None:

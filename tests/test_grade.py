@@ -47,7 +47,7 @@ progress.mark("03.1")
 HANDED_IN = {
     "good": [RIGHT, CHECK],
     "wrong": [WRONG, CHECK],
-    "loops": [RIGHT, "while True: pass"],
+    "a loop": [RIGHT, "while True: pass"],
     "forks": [
         RIGHT,
         "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
@@ -101,7 +101,7 @@ def table(tmp_path_factory):
     top = tmp_path_factory.mktemp("grade")
     for learner, cells in HANDED_IN.items():
         hand_in(top / "class" / learner, cells)
-    limits = ["--seconds", "10", "--memory", "512"]
+    limits = ["--seconds", "20", "--memory", "512"]
     command = labkit("grade", top / "class", "--out", top, *limits)
     before = workers()
     run = subprocess.run(command, capture_output=True, text=True)
@@ -139,7 +139,7 @@ def test_everybody_is_judged_by_the_answer_whatever_else_the_notebook_does(table
     [
         ("good", "03: runs from top to bottom\n03.1: `sleep` is PID 1"),
         ("wrong", "03: runs from top to bottom\n03.1: wanted a process `sleep 1000` that stays"),
-        ("loops", "cell 3 was stopped after 10 s"),
+        ("a loop", "cell 3 was stopped after 20 s"),
         ("forks", "cell 3 had more than 128 processes at once"),
         ("prints", "cell 3 printed more than 20 MB"),
         ("prints a gigabyte at once", "cell 3: MemoryError: it may use 512 MiB"),
@@ -184,7 +184,7 @@ def test_ctrl_c_ends_all_that_was_started_and_leaves_a_table(tmp_path):
     assert grader.returncode == 130
     assert said.startswith("0 of 3 notebooks graded")
     assert errors == ""
-    assert gone(pids)
+    until(lambda: gone(pids))
     assert (tmp_path / "grades.csv").exists()
 
 
@@ -282,7 +282,7 @@ def test_the_page_escapes_everything_and_stands_alone(tmp_path):
     gradebook.write([result(EVIL, runs=EVIL), result("b", problem=EVIL)], tmp_path)
     page = (tmp_path / "grades.html").read_text()
     assert EVIL not in page
-    assert page.count("&lt;script&gt;") == 5
+    assert page.count("&lt;script&gt;") == 6
     assert "http" not in page and "src=" not in page
 
 
@@ -317,8 +317,8 @@ def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):
     (place / "locked").mkdir(parents=True)
     (place / "locked" / "link").symlink_to(victim)
     (place / "locked").chmod(0)
-    script = "i=0; while [ $i -lt 1500 ]; do mkdir d; cd -P d; i=$((i+1)); done"
-    subprocess.run(["sh", "-c", script], cwd=place, check=True)
+    program = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
+    subprocess.run([sys.executable, "-c", program], cwd=place, check=True)
     grade._remove(place)
     assert not place.exists()
     assert stat.S_IMODE(victim.stat().st_mode) == 0o640
