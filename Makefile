@@ -17,7 +17,7 @@ help:
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
 	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
-	@echo "make clean      remove .venv and the working folders"
+	@echo "make clean      remove .venv, the working folders and what was passed"
 
 setup:
 	@command -v $(START) >/dev/null || { echo "make: there is no $(START) here. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }

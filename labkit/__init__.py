@@ -8,8 +8,8 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """`%load_ext labkit`: gives a notebook `%notebook NN`, `%%source PATH` and `%%answer NN.n`."""
-    from labkit import check, workbook
+    """`%load_ext labkit`: gives a notebook `%notebook`, `%%source`, `%%answer` and `%%solution`."""
+    from labkit import check, magics
 
-    workbook.register(shell)
+    magics.register(shell)
     check.register(shell)

@@ -9,6 +9,8 @@ USAGE = """labkit: a container runtime, written notebook by notebook
 
   labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
                           start a container with the runtime that the notebooks hold
+  labkit progress         show which exercises you have passed (--reset NN|all forgets them)
+  labkit reset NN         bring a notebook back to how it was delivered, and keep yours beside it
   labkit doctor           say whether this machine can run the labs
   labkit lab [--port N]   open the course in JupyterLab on 127.0.0.1
   labkit test [ARGUMENT …]
@@ -19,9 +21,10 @@ for instructors
   labkit class FOLDER     write the learners' edition: the course without its solutions
   labkit grade FOLDER …   run the learners' notebooks, write who passed what
 """
-RUN_USAGE = """usage: labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
+RUN_USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
 
-  --upto NN   the runtime as it stands after notebook NN; without it, the finished one
+  --upto NN     the runtime as it stands after notebook NN; without it, the finished one
+  --delivered   from the notebooks as they were delivered, without your edits
 
 The other options are the runtime's own, such as -i and -t; each version knows more of them.
 From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
@@ -65,18 +68,34 @@ def run(words: Sequence[str]) -> int:
     while (null := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(null)
-    upto, rest = None, list(words)
-    if rest and rest[0] in ("-h", "--help"):
+    if words and words[0] in ("-h", "--help"):
         print(RUN_USAGE, end="")
         return 0
-    if rest and rest[0].partition("=")[0] == "--upto":
-        _, separator, upto = rest.pop(0).partition("=")
-        if not separator:
-            if not rest:
-                return _fail("run: --upto wants the number of a notebook, such as 03", 2)
-            upto = rest.pop(0)
+    upto, as_delivered, rest = None, False, list(words)
+    while rest and (option := rest[0].partition("="))[0] in ("--upto", "--delivered"):
+        rest.pop(0)
+        if option[0] == "--delivered":
+            as_delivered = True
+        elif not option[1] and not rest:
+            return _fail("run: --upto wants the number of a notebook, such as 03", 2)
+        else:
+            upto = option[2] if option[1] else rest.pop(0)
     try:
-        files = workbook.runtime(upto)
+        if upto is not None:
+            workbook.notebook(upto)
+    except workbook.WorkbookError as error:
+        return _fail(f"run: {error}")
+    try:
+        if as_delivered:
+            from labkit import delivered
+
+            with delivered.folder() as folder:
+                files = workbook.runtime(upto, folder=folder)
+        else:
+            files = workbook.runtime(upto)
+    except workbook.WorkbookError as error:
+        return _fail(f"run: {error}{'' if as_delivered else _without_edits(words)}")
+    try:
         if "mydocker/main.py" not in files:
             return _fail(f"run: no notebook up to {upto or 'the last'} holds mydocker/main.py")
         program = workbook.install(files) / "mydocker" / "main.py"
@@ -87,7 +106,18 @@ def run(words: Sequence[str]) -> int:
         sys.argv = [str(program), "run", *rest]
         sys.path.insert(0, str(program.parent))
         names = {"__name__": "__main__", "__file__": str(program)}
-        exec(compile(program.read_bytes(), str(program), "exec"), names)
+        try:
+            exec(compile(program.read_bytes(), str(program), "exec"), names)
+        except Exception as error:
+            import traceback
+
+            from labkit import rehearsal
+
+            place = rehearsal.where(files, traceback.format_exc())
+            if as_delivered or not place:
+                raise
+            what = f"{type(error).__name__}: {error}."
+            return _fail(f"run: {place}: {what}{_without_edits(words)}")
         return 0
 
     try:
@@ -96,6 +126,58 @@ def run(words: Sequence[str]) -> int:
         return start() if alone else sandbox.run(start)
     except OSError as error:
         return _fail(f"run: {error.strerror or error}")
+
+
+def _without_edits(words: Sequence[str]) -> str:
+    import shlex
+
+    return f" Without your edits: labkit run --delivered {shlex.join(words)}"
+
+
+def progress(words: Sequence[str]) -> int:
+    """`labkit progress`: print what was passed, or forget it."""
+    from labkit import progress as room
+    from labkit import workbook
+
+    if not words:
+        print(room.progress())
+        return 0
+    number = words[-1].removeprefix("--reset=")
+    if len(words) > 2 or words[0].partition("=")[0] != "--reset" or number == "--reset":
+        return _fail("usage: labkit progress [--reset NN|all]", 2)
+    try:
+        count = room.reset(None if number == "all" else number)
+    except (workbook.WorkbookError, OSError) as error:
+        return _fail(f"progress: {error}")
+    print(f"{count} passed {'exercise' if count == 1 else 'exercises'} forgotten")
+    return 0
+
+
+def reset(words: Sequence[str]) -> int:
+    """`labkit reset`: ask, then bring a notebook back to how it was delivered."""
+    from labkit import delivered, workbook
+
+    yes = "--yes" in words
+    numbers = [word for word in words if word != "--yes"]
+    if len(numbers) != 1 or numbers[0].startswith("-"):
+        return _fail("usage: labkit reset [--yes] NN", 2)
+    if not yes and not sys.stdin.isatty():
+        return _fail("reset: nobody is here to be asked; in a script, say labkit reset --yes NN")
+
+    def agree(question: str) -> bool:
+        if yes:
+            return True
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            print()
+            return False
+
+    try:
+        print(delivered.reset(numbers[0], agree))
+    except (workbook.WorkbookError, OSError) as error:
+        return _fail(f"reset: {error}")
+    return 0
 
 
 def doctor(words: Sequence[str]) -> int:
@@ -190,7 +272,7 @@ def grade(words: Sequence[str]) -> int:
     import signal
 
     from labkit import grade as grader
-    from labkit import gradebook
+    from labkit import gradebook, workbook
     from labkit.marking import Limits
 
     parser = argparse.ArgumentParser(
@@ -207,20 +289,21 @@ def grade(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     if not options.out.is_dir():
         return _fail(f"grade: there is no folder {options.out} to write into")
-    papers, problems = grader.papers(options.folders)
-    for problem in problems:
-        _fail(f"grade: {problem}")
-    if not papers:
-        return 1
     limits = Limits(seconds=options.seconds, memory=options.memory)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a table behind
     results, stopped = [], False
     try:
-        workers = options.workers or len(os.sched_getaffinity(0))
-        graded = grader.grade(papers, limits, grader.user(), workers)
-        for result in grader.with_progress(graded, len(papers)):
-            results.append(result)
-    except grader.GradeError as error:
+        with grader.course() as books:
+            papers, problems = grader.papers(options.folders, books)
+            for problem in problems:
+                _fail(f"grade: {problem}")
+            if not papers:
+                return 1
+            workers = options.workers or len(os.sched_getaffinity(0))
+            graded = grader.grade(papers, books, limits, grader.user(), workers)
+            for result in grader.with_progress(graded, len(papers)):
+                results.append(result)
+    except (grader.GradeError, workbook.WorkbookError) as error:
         return _fail(f"grade: {error}")
     except KeyboardInterrupt:
         stopped = True
@@ -242,6 +325,8 @@ def _fail(message: str, status: int = 1) -> int:
 
 COMMANDS = {
     "run": run,
+    "progress": progress,
+    "reset": reset,
     "doctor": doctor,
     "lab": lab,
     "test": test,

@@ -32,6 +32,7 @@ def main(words: Sequence[str]) -> int:
             kernel with this very Python instead, for those who installed the packages in another
             way, such as environment.yml.
     """
+    _keep_notebooks()
     if words == ["--here"]:
         _write_settings(Path(sys.prefix), sys.executable)
         return 0
@@ -102,6 +103,22 @@ def _write_settings(prefix: Path, python: str) -> None:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _keep_notebooks() -> None:
+    """Keep the notebooks as they are now, where there is no git to bring them back.
+
+    Later they may be the learner's, so only the first setup does it.
+    """
+    if (ROOT / ".git").exists() or (ROOT / ".as-delivered").exists():
+        return
+    sys.path.insert(0, str(ROOT))
+    from labkit import delivered
+
+    try:
+        delivered.keep(ROOT)
+    except OSError as error:
+        _fail(f"labkit reset will not work: cannot write {error.filename}: {error.strerror}")
 
 
 def _has(module: str) -> bool:

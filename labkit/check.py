@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import exercise, progress, workbook
-from labkit.exercise import NUMBER, Exercise, Wrong
+from labkit.exercise import Exercise, Wrong
 
 ANSWER, SOLUTION = "%%answer", "%%solution"
 _answers: dict[str, str] = {}
@@ -184,7 +184,9 @@ def cells(path: Path, magic: str) -> dict[str, str]:
         WorkbookError: it is no notebook.
     """
     found = {}
-    for _, source in workbook.code(path):
+    for kind, source in workbook.cells(path):
+        if kind != "code":
+            continue
         first, _, text = source.partition("\n")
         if first.split()[:1] == [magic] and len(first.split()) == 2:
             found[first.split()[1]] = text
@@ -233,14 +235,14 @@ def _solution(found: Exercise) -> str:
     return cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number, "")
 
 
-def _find(number: str) -> Exercise | Note:
-    number = str(number).strip()
-    if not number:
-        return Note('Which one? Say its number, such as hint("03.2").')
-    found = exercise.find(number)
-    if found is None or not NUMBER.fullmatch(number):
-        return Note(f"There is no exercise {number[:20]!r}. They are called 03.1, 03.2, …")
-    return found
+def _find(number: object) -> Exercise | Note:
+    word = str(number).strip()
+    if not word:
+        return Note('Which one? Say its number, such as hint("03.1").')
+    word = word.zfill(len("03.1"))
+    return exercise.find(word) or Note(
+        f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
+    )
 
 
 def _runtime(number: str) -> dict[str, str]:

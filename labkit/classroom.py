@@ -1,16 +1,14 @@
 """The learners' edition of the course: the same, without the worked solutions."""
 
-import importlib
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 
-from labkit import workbook
+from labkit import delivered, workbook
 from labkit.check import SOLUTION
 
 COURSE = workbook.NOTEBOOKS.parent
@@ -60,8 +58,7 @@ def write(target: Path, course: Path = COURSE) -> int:
             else:
                 shutil.copyfile(course / path, place)
                 place.chmod(place.stat().st_mode | (course / path).stat().st_mode & 0o111)
-        if find_spec("labkit.delivered"):  # being written: to become an import
-            importlib.import_module("labkit.delivered").keep(edition)
+        delivered.keep(edition)
         edition.rename(target)
     return taken_out
 

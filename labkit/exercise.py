@@ -188,9 +188,8 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
     """Raise `Wrong` where a limit ended a trial, or Python's own error did."""
     if trial.exceeded:
         raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
-    lines = trial.output.strip().splitlines()
-    if trial.status and "Traceback (most recent call last):" in lines:
-        raise Wrong(wanted, lines[-1][:200], hint)
+    if trial.status and "Traceback (most recent call last):" in trial.output:
+        raise Wrong(wanted, trial.summary(), hint)
 
 
 def _force(function: Callable[[str], object], path: str, _: object) -> None:

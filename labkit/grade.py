@@ -22,7 +22,7 @@ from errno import ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
-from labkit import sandbox, workbook
+from labkit import delivered, sandbox, workbook
 from labkit.check import ANSWER, cells
 from labkit.marking import JUDGED, START, Limits
 
@@ -54,12 +54,14 @@ class Paper:
         learner: whose, in the words of the table.
         number: the notebook's, such as "03".
         path: the file.
+        exercises: what it should hold.
         note: what an instructor should know about the choice of this file; "" mostly.
     """
 
     learner: str
     number: str
     path: Path
+    exercises: tuple[str, ...]
     note: str = ""
 
 
@@ -80,10 +82,21 @@ class Result:
     problem: str = ""
 
 
-def papers(folders: Sequence[Path]) -> tuple[list[Paper], list[str]]:
+@contextlib.contextmanager
+def course() -> Iterator[Path]:
+    """Give the folder with the notebooks that papers are held against: as they were delivered."""
+    with contextlib.ExitStack() as stack:
+        try:
+            yield stack.enter_context(delivered.folder())
+        except workbook.WorkbookError:  # nobody kept them
+            yield workbook.NOTEBOOKS
+
+
+def papers(folders: Sequence[Path], books: Path) -> tuple[list[Paper], list[str]]:
     """Find what was handed in.
 
     Args:
+        books: the folder with the course's notebooks.
         folders: one that holds notebooks is one learner's; in any other, each folder below that
             holds some is.
 
@@ -109,16 +122,8 @@ def papers(folders: Sequence[Path]) -> tuple[list[Paper], list[str]]:
     return [
         paper
         for place, learner in sorted(_told_apart(lengths).items(), key=lambda item: item[1])
-        for paper in _papers_in(place, learner)
+        for paper in _papers_in(place, learner, books)
     ], problems
-
-
-def delivered(number: str) -> list[str]:
-    """Return the exercises of one of the course's own notebooks, none where there is no such."""
-    try:
-        return list(cells(workbook.notebook(number)[1], ANSWER))
-    except workbook.WorkbookError:
-        return []
 
 
 def user() -> str:
@@ -145,11 +150,14 @@ def user() -> str:
     return NOBODY
 
 
-def grade(papers: Sequence[Paper], limits: Limits, user: str, workers: int) -> Iterator[Result]:
+def grade(
+    papers: Sequence[Paper], books: Path, limits: Limits, user: str, workers: int
+) -> Iterator[Result]:
     """Grade papers, several at a time.
 
     Args:
         papers: what was handed in.
+        books: the folder with the course's notebooks.
         limits: for each.
         user: as whom they run; "" means as this user.
         workers: how many at a time.
@@ -158,11 +166,12 @@ def grade(papers: Sequence[Paper], limits: Limits, user: str, workers: int) -> I
         a result for each paper, as they get done. What was started ends with the iteration.
     """
     todo, busy = list(reversed(papers)), selectors.DefaultSelector()
+    runtimes = {number: _runtime(number, books) for number in {paper.number for paper in papers}}
     try:
         while todo or busy.get_map():
             while todo and len(busy.get_map()) < workers:
                 try:
-                    worker = _Worker(todo[-1], limits, user)
+                    worker = _Worker(todo[-1], runtimes[todo[-1].number], limits, user)
                 except (GradeError, OSError) as error:
                     yield Result(todo.pop(), problem=str(error))
                     continue
@@ -202,11 +211,10 @@ def with_progress(results: Iterable[Result], count: int) -> Iterator[Result]:
 class _Worker:
     """A process that marks one paper, in a sandbox and a folder of its own."""
 
-    def __init__(self, paper: Paper, limits: Limits, user: str) -> None:
+    def __init__(self, paper: Paper, runtime: str, limits: Limits, user: str) -> None:
         self.paper, self._heard, self._late = paper, bytearray(), False
-        self._exercises = delivered(paper.number)
         # A worker that hangs in spite of its own limits is ended, too.
-        longest = START + limits.total + JUDGED * len(self._exercises) + 60
+        longest = START + limits.total + JUDGED * len(paper.exercises) + 60
         self._end = time.monotonic() + longest
         self._folder = Path(tempfile.mkdtemp(prefix="labkit-grade-"))
         try:
@@ -215,11 +223,13 @@ class _Worker:
             run.mkdir()
             copy = self._folder / "handed-in.ipynb"
             copy.write_bytes(text)
+            files = self._folder / "runtime.json"
+            files.write_text(runtime, encoding="utf-8")
             if user:
-                for place in (self._folder, run, copy):
+                for place in (self._folder, run, copy, files):
                     shutil.chown(place, user)
             python = [sys.executable, "-Ps", "-m"]
-            words = [copy, ",".join(self._exercises), run, json.dumps(asdict(limits))]
+            words = [copy, files, ",".join(paper.exercises), run, json.dumps(asdict(limits))]
             command = [*python, "labkit.sandbox", "--sealed", self._folder, "--"]
             self._process = subprocess.Popen(
                 [*map(str, [*command, *python, "labkit.marking", *words])],
@@ -307,18 +317,20 @@ def _told_apart(lengths: dict[Path, int]) -> dict[Path, str]:
             lengths[place] += 1
 
 
-def _papers_in(place: Path, learner: str) -> Iterator[Paper]:
+def _papers_in(place: Path, learner: str, books: Path) -> Iterator[Paper]:
     """Yield one paper for each number: the one that is named as delivered, else the first."""
     found: dict[str, list[Path]] = {}
     for path in sorted(place.iterdir()):
         if match := _NAME.fullmatch(path.name):
             found.setdefault(match[1], []).append(path)
-    names = {path.name for path in workbook.notebooks().values()}
+    known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
     for number, paths in found.items():
-        chosen = next((path for path in paths if path.name in names), paths[0])
+        own = known.get(number)
+        chosen = next((path for path in paths if own and path.name == own.name), paths[0])
         others = ", ".join(path.name for path in paths if path != chosen)
         note = f"graded was {chosen.name}, not {others}" if others else ""
-        yield Paper(learner, number, chosen, note)
+        exercises = tuple(cells(own, ANSWER)) if own else ()
+        yield Paper(learner, number, chosen, exercises, note)
 
 
 def _line(result: Result) -> str:
@@ -326,6 +338,14 @@ def _line(result: Result) -> str:
     said = result.problem or f"{passed} of {len(result.verdicts)}"
     name = f"{result.paper.learner} {result.paper.number}"
     return "".join(letter if letter.isprintable() else "?" for letter in f"{name}: {said}")
+
+
+def _runtime(number: str, books: Path) -> str:
+    """Return the runtime after a notebook as JSON, an empty one where there is no such notebook."""
+    if int(number) not in workbook.notebooks(books):
+        return "{}"
+    files = workbook.runtime(number, folder=books)
+    return json.dumps({path: source.text for path, source in files.items()})
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from labkit.grade import Result, delivered
+from labkit.grade import Result
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
 _STYLE = """
@@ -76,8 +76,7 @@ class _Table:
         for result in results:
             self.results.setdefault(result.paper.learner, {})[result.paper.number] = result
         self.learners = sorted(self.results)
-        numbers = sorted({result.paper.number for result in results})
-        self.exercises = [name for number in numbers for name in delivered(number)]
+        self.exercises = sorted({name for result in results for name in result.paper.exercises})
 
     def csv(self) -> str:
         """One row a learner: how many exercises were passed, 1 or 0 for each, what there is to say.

@@ -61,13 +61,19 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
 
 
 def trust() -> None:
-    """Sign the course's notebooks, so that Jupyter shows the pictures saved in them."""
+    """Sign the course's notebooks, so that Jupyter shows the pictures saved in them.
+
+    One that is half written or broken stays unsigned: JupyterLab says so when it is opened.
+    """
     import nbformat
     from nbformat.sign import NotebookNotary
 
     notary = NotebookNotary()
     for path in workbook.notebooks().values():
-        book = nbformat.read(path, as_version=4)
+        try:
+            book = nbformat.read(path, as_version=4)
+        except Exception:  # whatever nbformat says about a file that is no notebook
+            continue
         if not notary.check_signature(book):
             notary.sign(book)
     notary.store.close()

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,24 +64,26 @@ def main(words: list[str]) -> int:
     """Mark a notebook.
 
     Args:
-        words: the notebook's file, the exercises that it should hold with commas
-            between, a folder that can be written, and `Limits` as JSON.
+        words: the notebook's file, a file with the runtime after it as JSON, the exercises that it
+            should hold with commas between, a folder that it can write, and `Limits` as JSON.
     """
-    path, exercises, folder, limits = words
+    path, runtime, exercises, folder, limits = words
+    files = json.loads(Path(runtime).read_text(encoding="utf-8"))
     for name in filter(None, exercises.split(",")):
-        passed, message = verdict(Path(path), name)
+        passed, message = verdict(Path(path), name, files)
         _tell(exercise=name, passed=passed, message=message)
     runs, claimed = run(Path(path), Path(folder), Limits(**json.loads(limits)))
     _tell(runs=runs, claimed=sorted(claimed), showed=sorted(shown(Path(path))))
     return 0
 
 
-def verdict(path: Path, name: str) -> tuple[bool, str]:
-    """Judge one answer, with the delivered runtime beside it.
+def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, str]:
+    """Judge one answer.
 
     Args:
         path: the notebook that holds it.
         name: the exercise, such as "03.2".
+        runtime: path to text of the files beside it.
 
     Returns:
         whether it passed, and what there is to say.
@@ -95,7 +97,6 @@ def verdict(path: Path, name: str) -> tuple[bool, str]:
         return False, str(error)
     if text is None:
         return False, f"no cell of the notebook begins with {ANSWER} {name}"
-    files = workbook.runtime(name[:2])
 
     def late(*_: object) -> None:
         raise TimeoutError(f"not done after {JUDGED} s")
@@ -103,7 +104,7 @@ def verdict(path: Path, name: str) -> tuple[bool, str]:
     signal.signal(signal.SIGALRM, late)
     signal.alarm(JUDGED)
     try:
-        said = judge(found, text, {place: source.text for place, source in files.items()})
+        said = judge(found, text, runtime)
     except Exception as error:  # an answer that a judge was not made for
         return False, _short(f"it could not be judged: {type(error).__name__}: {error}")
     finally:
@@ -138,13 +139,15 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
         what went wrong first, or "", and the exercises that it showed as passed.
     """
     try:
-        code = workbook.code(path)
+        found = workbook.cells(path)
     except workbook.WorkbookError as error:
         return str(error), set()
     claimed: set[str] = set()
     try:
         with Kernel(folder, limits) as kernel:
-            for position, source in code:
+            for position, (kind, source) in enumerate(found, 1):
+                if kind != "code":
+                    continue
                 try:
                     text = kernel.execute(source)
                 except Stopped as error:

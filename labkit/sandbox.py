@@ -9,14 +9,15 @@
 PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever a lab started is
 gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
 
-A *sealed* sandbox is for programs that nobody has read: it can write nothing but one folder, and
-has a network of its own in which only the loopback is up. It always has a user namespace, whose
-root cannot take the seal off.
+A *sealed* sandbox is for programs that nobody has read: it can write nothing but one folder, has
+a network of its own in which only the loopback is up, and room for a few hundred processes. It
+always has a user namespace, whose root cannot take the seal off.
 """
 
 import contextlib
 import fcntl
 import os
+import resource
 import select
 import signal
 import sys
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HOSTNAME = "lab"
+PID_MAX = 400  # of a sealed sandbox; the kernel wants more than 300
+NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
 
 
 def run(
@@ -68,7 +71,7 @@ def run(
     child = os.fork()
     if child == 0:
         os.close(launcher)
-        _child(lambda: _be_first_process(main, alive, session, before))
+        _child(lambda: _be_first_process(main, alive, session, before, bool(sealed)))
     os.close(alive)
     return _supervise(child, session, before, watched)
 
@@ -169,7 +172,7 @@ def _unshare(flags: int, own_user: bool) -> None:
 
 
 def _be_first_process(
-    main: Callable[[], int], alive: int, session: bool, mask: Iterable[int]
+    main: Callable[[], int], alive: int, session: bool, mask: Iterable[int], sealed: bool
 ) -> int:
     """PID 1: lives as long as PID 2 and the launcher do."""
     linux.set_parent_death_signal(signal.SIGKILL)
@@ -184,11 +187,22 @@ def _be_first_process(
     except OSError as error:
         print(f"labkit sandbox: {error.strerror}", file=sys.stderr)
         return 1
+    if sealed:
+        _limit_processes()
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _child(main)
     return _supervise(child, session, mask)
+
+
+def _limit_processes() -> None:
+    """Keep a fork without end from taking the processor from everybody else."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (NPROC, NPROC))  # means nothing to the machine's root
+    release = [int("".join(filter(str.isdigit, n))) for n in os.uname().release.split(".")[:2]]
+    if release >= [6, 14]:  # before, it was one number for the whole machine
+        with contextlib.suppress(OSError):
+            _write("/proc/sys/kernel/pid_max", str(PID_MAX))
 
 
 def _supervise(child: int, session: bool, mask: Iterable[int], watched: int | None = None) -> int:

@@ -106,6 +106,8 @@ class Trial:
         most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+        # Known from the start: later, among many busy processes, a search could take long.
+        self._first, self._gone = self._await_first()
 
     @property
     def output(self) -> str:
@@ -150,7 +152,9 @@ class Trial:
         if self.exceeded:
             return self.exceeded
         if self.status is not None:
-            return f"the answer ended with status {self.status}"
+            lines = self.output.strip().splitlines()
+            error = f": {lines[-1][:200]}" if "Traceback (most recent call last):" in lines else ""
+            return f"the answer ended with status {self.status}{error}"
         names = [process.name for process in self.processes()]
         return f"{len(names)} processes: {', '.join(names[:8])}"
 
@@ -199,16 +203,12 @@ class Trial:
 
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
-        pids = [process.pid for _, process in procfs.tree(self._launcher.pid)]
-        ends = []
-        for pid in pids[1:2]:  # the sandbox's PID 1, with which all others end
-            with contextlib.suppress(ProcessLookupError):
-                ends.append(os.pidfd_open(pid))
         self._launcher.kill()
         self._launcher.wait()
-        for end in ends:
-            select.select([end], [], [])
-            os.close(end)
+        if self._gone >= 0:
+            select.select([self._gone], [], [])  # with PID 1 all others have ended
+            os.close(self._gone)
+            self._gone = -1
         if self._ours >= 0:
             self._read()
             os.close(self._ours)
@@ -224,6 +224,15 @@ class Trial:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _await_first(self) -> tuple[int, int]:
+        """Return the PID of the sandbox's PID 1 and a descriptor for it, see pidfd_open(2)."""
+        children = Path(f"/proc/{self._launcher.pid}/task/{self._launcher.pid}/children")
+        while self._launcher.poll() is None:
+            with contextlib.suppress(OSError, ValueError):
+                first = int(children.read_text())
+                return first, os.pidfd_open(first)
+        return 0, -1  # no sandbox: its reason is in the output
 
     def _read(self) -> None:
         while self._ours >= 0:
@@ -241,14 +250,23 @@ class Trial:
 
     def _is_over_a_limit(self) -> bool:
         self._read()
-        processes = [] if self.exceeded else self.processes()
-        if len(processes) > self.limits.processes:
+        if self.exceeded:
+            return True
+        if self._count() > self.limits.processes:
             self._stop(f"it had more than {self.limits.processes} processes at once")
-        elif sum(process.resident for process in processes) > self.limits.memory * 1024:
+        elif sum(process.resident for process in self.processes()) > self.limits.memory * 1024:
             self._stop(f"it used more than {self.limits.memory} MiB of memory")
         elif time.monotonic() > self._end:
             self._stop(f"it was not done after {self.limits.seconds:g} seconds")
         return bool(self.exceeded)
+
+    def _count(self) -> int:
+        """Count the program's processes, quickly: those that fork without end leave little time."""
+        proc = f"/proc/{self._first}/root/proc"
+        with contextlib.suppress(OSError):
+            if not _tells_of_us(proc):
+                return sum(path.name.isdigit() for path in Path(proc).iterdir()) - 1
+        return len(self.processes())  # the sandbox has no /proc yet, or the program has hidden it
 
     def _stop(self, reason: str) -> None:
         self.exceeded = self.exceeded or reason
@@ -262,6 +280,14 @@ class Trial:
                 status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
                 parts.append(f"{process.pid} {process.state} {status[status.rfind('voluntary') :]}")
         return "\n".join(parts)
+
+
+def _tells_of_us(proc: str) -> bool:
+    """Whether a /proc is ours, or that of a PID namespace in which we have no number."""
+    try:
+        return bool(Path(proc, "self").readlink())
+    except FileNotFoundError:
+        return not Path(proc, "version").exists()
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -4,7 +4,9 @@ A cell that begins with `%%source PATH` holds a whole file. The runtime after no
 last such cell for each path in the notebooks up to NN.
 """
 
+import contextlib
 import difflib
+import errno
 import hashlib
 import html
 import json
@@ -12,18 +14,30 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-T = TypeVar("T")
 # `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
 try:
     _START = Path.cwd()
 except FileNotFoundError:  # it was removed under us
     _START = Path("/")
+# What helps where the working folder cannot be written.
+_BY_ROOT = (
+    "Usually it belongs to another user, since the lab was started by root once. "
+    f"Cure: sudo chown -R {os.getuid()} notebooks/work"
+)
+_CURES = {
+    errno.EACCES: _BY_ROOT,
+    errno.EPERM: _BY_ROOT,
+    errno.EROFS: "Usually a mount of this lab lies over it. Cure: Kernel → Restart",
+    errno.EBUSY: "Usually a mount of this lab lies over it. Cure: Kernel → Restart",
+    errno.EEXIST: "It is no folder. Cure: move it away",
+    errno.ENOTDIR: "It is no folder. Cure: move it away",
+    errno.ENOSPC: "Cure: make room on the disk",
+}
 _MAGIC = re.compile(r"%%source(?:[ \t]+(?P<path>[^\n]*))?(?:\n(?P<text>.*))?", re.DOTALL)
 
 
@@ -65,24 +79,23 @@ def notebook(number: str | int, folder: Path = NOTEBOOKS) -> tuple[int, Path]:
     known = notebooks(folder)
     word = str(number).strip()
     if not re.fullmatch("[0-9]{1,2}", word) or int(word) not in known:
-        there = ", ".join(f"{n:02}" for n in known) or "none at all"
-        raise WorkbookError(f"there is no notebook {word[:20]!r} in {folder}; there are: {there}")
+        there = ", ".join(f"{n:02}" for n in known) or f"none at all in {folder}"
+        raise WorkbookError(f"there is no notebook {word[:20]!r}; there are: {there}")
     return int(word), known[int(word)]
 
 
-def code(path: Path) -> list[tuple[int, str]]:
-    """Return the code cells of a notebook, each with its position among all cells, from 1.
+def cells(path: Path) -> list[tuple[str, str]]:
+    """Return type ("code", "markdown", …) and source of each cell of a notebook.
 
     Args:
         path: an .ipynb file.
 
     Raises:
-        WorkbookError: it is no notebook.
+        WorkbookError: it cannot be read, or it is no notebook.
     """
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = [(n, cell) for n, cell in enumerate(cells, 1) if cell["cell_type"] == "code"]
-        return [(n, "".join(cell["source"])) for n, cell in found]
+        found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return [(str(cell["cell_type"]), "".join(cell["source"])) for cell in found]
     except OSError as error:
         raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -100,10 +113,49 @@ def sources(path: Path) -> Iterator[Source]:
     Raises:
         WorkbookError: it is no notebook, or a `%%source` cell is wrong.
     """
-    for position, text in code(path):
-        if match := _MAGIC.fullmatch(text):
+    for position, (kind, text) in enumerate(cells(path), 1):
+        if kind == "code" and (match := _MAGIC.fullmatch(text)):
             place = f"{path.name}, cell {position}"
-            yield _source(match["path"] or "", match["text"] or "", place)
+            yield source(match["path"] or "", match["text"] or "", place)
+
+
+def source(path: str, text: str, place: str) -> Source:
+    """Return what a `%%source` cell holds.
+
+    Args:
+        path: what stands behind `%%source`.
+        text: the lines below it.
+        place: which cell this is, for the message.
+
+    Raises:
+        WorkbookError: the path is none, or the text is no Python.
+    """
+    path = path.strip()
+    pure = PurePosixPath(path)
+    if (
+        not path
+        or "\0" in path
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or pure == PurePosixPath(".")
+    ):
+        raise WorkbookError(
+            f"{place}: %%source wants a path inside the working folder, such as "
+            f"mydocker/init.py, not {path!r}"
+        )
+    if pure.suffix == ".py":
+        try:
+            compile(text, path, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            # The cell's first line is %%source, so its lines count one more than the file's.
+            raise WorkbookError(
+                f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
+                "The file was not written."
+            ) from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            reason = error or "too deeply nested for Python"
+            raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
+    return Source(str(pure), text, place)
 
 
 def runtime(
@@ -126,7 +178,7 @@ def runtime(
     files: dict[str, Source] = {}
     for number, path in notebooks(folder).items():
         if number < last or (number == last and not before):
-            files |= {source.path: source for source in sources(path)}
+            files |= {found.path: found for found in sources(path)}
     return files
 
 
@@ -149,10 +201,23 @@ def install(files: dict[str, Source]) -> Path:
         path = folder / source.path
         if not _holds(path, source.text):  # new, or somebody tidied the folder up
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
-                _write(Path(half, "file"), source.text)
-                Path(half, "file").replace(path)  # readers find the whole file or none
+            write(path, source.text)
     return folder
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whose folder exists; who reads it meanwhile finds all of the old or the new."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as half:
+        Path(half, "file").write_text(text, encoding="utf-8")
+        Path(half, "file").replace(path)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename what lies in the way to NAME.1, NAME.2, … and return that path."""
+    names = (path.with_name(f"{path.name}.{n}") for n in range(1, sys.maxsize))
+    kept = next(name for name in names if not os.path.lexists(name))
+    path.rename(kept)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -217,112 +282,80 @@ class Workbook:
         number: the notebook's.
         folder: the working folder, which is the runtime's starting point and then its home.
         versions: path to the texts it had, oldest first.
+        delivered: whether it started from the notebooks as they were delivered.
     """
 
     number: int
     folder: Path
     versions: dict[str, list[str]] = field(default_factory=dict)
+    delivered: bool = False
 
     @classmethod
     def open(cls, number: str | int, folder: Path = NOTEBOOKS) -> "Workbook":
         """Fill the notebook's working folder with the runtime as it stands before it.
 
         Raises:
-            WorkbookError: no such notebook, or an earlier one cannot be used.
+            WorkbookError: no such notebook, an earlier one cannot be used, or the folder cannot be
+                written.
         """
         found, _ = notebook(number, folder)
-        book = cls(found, work_folder() / f"{found:02}")
-        for source in runtime(found, before=True, folder=folder).values():
-            book.put(source)
-        book.folder.mkdir(parents=True, exist_ok=True)
+        return cls.start(found, runtime(found, before=True, folder=folder))
+
+    @classmethod
+    def start(cls, number: int, files: dict[str, Source], *, delivered: bool = False) -> "Workbook":
+        """Fill a notebook's working folder with a runtime, whatever lies there already.
+
+        Args:
+            number: the notebook's.
+            files: as `runtime` returns it.
+            delivered: whether it comes from the notebooks as they were delivered.
+
+        Raises:
+            WorkbookError: the folder cannot be written; the message says why and what helps.
+        """
+        book = cls(number, work_folder() / f"{number:02}", delivered=delivered)
+        with _with_cure():
+            _make_folder(book.folder, work_folder())
+            _clear(book.folder, files)
+            book._place(*files.values())
         return book
 
     def put(self, source: Source) -> Change:
         """Write a file into the working folder and tell what changed.
 
+        What somebody else put there, or edited, is put aside first.
+
         Raises:
-            WorkbookError: the path leads outside the working folder through a link.
+            WorkbookError: it cannot be written; the message says why and what helps.
         """
-        if not (self.folder / source.path).resolve().is_relative_to(self.folder.resolve()):
-            raise WorkbookError(f"{source.place}: {source.path} leads outside the working folder")
-        _keep_edits(self.folder, source.path)
-        _write(self.folder / source.path, source.text)
-        _record(self.folder, source)
-        texts = self.versions.setdefault(source.path, [])
-        if not texts or texts[-1] != source.text:
-            texts.append(source.text)
+        with _with_cure():
+            self._place(source)
+        texts = self.versions[source.path]
         return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
+
+    def _place(self, *files: Source) -> None:
+        written = _written(self.folder)
+        for file in files:
+            path = self.folder / file.path
+            _make_folder(path.parent, self.folder)
+            if not _holds(path, file.text):
+                _keep_edits(self.folder, file.path, written)
+                write(path, file.text)
+            texts = self.versions.setdefault(file.path, [])
+            if not texts or texts[-1] != file.text:
+                texts.append(file.text)
+        _record(self.folder, written | {file.path: _digest(file.text) for file in files})
 
     def __repr__(self) -> str:
         """Say where this is and what is in it."""
         files = ", ".join(self.versions) or "empty so far"
-        return f"working folder work/{self.number:02}: {files}"
+        origin = ", from the notebooks as delivered" if self.delivered else ""
+        return f"working folder work/{self.number:02}{origin}: {files}"
 
 
 def work_folder() -> Path:
     """Return where working folders live: `notebooks/work`, or what LABKIT_WORK names."""
     return _START / (os.environ.get("LABKIT_WORK") or NOTEBOOKS / "work")
-
-
-def register(shell: Any) -> None:
-    """Give an IPython shell (`InteractiveShell`) the magics `%notebook NN` and `%%source PATH`."""
-    books: list[Workbook] = []
-
-    def open_notebook(line: str) -> Workbook:
-        book = _or_usage_error(lambda: Workbook.open(line))
-        books[:] = [book]
-        os.chdir(book.folder)
-        return book
-
-    def source(line: str, cell: str) -> Change:
-        def put() -> Change:
-            if not books:
-                raise WorkbookError("first run the cell with %notebook, near the top")
-            return books[0].put(_source(line, cell, "this cell"))
-
-        return _or_usage_error(put)
-
-    shell.register_magic_function(open_notebook, "line", "notebook")
-    shell.register_magic_function(source, "cell", "source")
-
-
-def _or_usage_error(action: Callable[[], T]) -> T:
-    """Turn our error into IPython's one-line kind, which comes without a traceback."""
-    from IPython.core.error import UsageError
-
-    try:
-        return action()
-    except (WorkbookError, OSError) as error:
-        raise UsageError(str(error)) from None
-
-
-def _source(path: str, text: str, place: str) -> Source:
-    path = path.strip()
-    pure = PurePosixPath(path)
-    if (
-        not path
-        or "\0" in path
-        or pure.is_absolute()
-        or ".." in pure.parts
-        or pure == PurePosixPath(".")
-    ):
-        raise WorkbookError(
-            f"{place}: %%source wants a path inside the working folder, such as "
-            f"mydocker/init.py, not {path!r}"
-        )
-    if pure.suffix == ".py":
-        try:
-            compile(text, path, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            # The cell's first line is %%source, so its lines count one more than the file's.
-            raise WorkbookError(
-                f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
-                "The file was not written."
-            ) from None
-        except (ValueError, RecursionError, MemoryError) as error:
-            reason = error or "too deeply nested for Python"
-            raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
-    return Source(str(pure), text, place)
 
 
 def _cache() -> Path:
@@ -338,16 +371,16 @@ def _cache() -> Path:
     raise PermissionError(13, f"cannot write below {work_folder()}, nor {own}")
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == text
+        return _is_file(path) and path.read_text(encoding="utf-8") == text
     except (OSError, ValueError):
         return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file itself: a link leads to elsewhere, a pipe is read for ever."""
+    return path.is_file() and not path.is_symlink()
 
 
 def _digest(text: str) -> str:
@@ -357,26 +390,96 @@ def _digest(text: str) -> str:
 def _written(folder: Path) -> dict[str, str]:
     """Return what the working folder's files were when a cell last wrote them."""
     try:
-        found: dict[str, str] = json.loads((folder / ".written.json").read_text())
+        record = folder / ".written.json"
+        found: dict[str, str] = json.loads(record.read_text()) if _is_file(record) else {}
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _record(folder: Path, source: Source) -> None:
-    written = _written(folder) | {source.path: _digest(source.text)}
-    (folder / ".written.json").write_text(json.dumps(written))
+def _record(folder: Path, written: dict[str, str]) -> None:
+    if written == _written(folder):
+        return
+    record = folder / ".written.json"
+    if os.path.lexists(record) and not _is_file(record):
+        _say(record.name, "it is no file", put_aside(record))
+    write(record, json.dumps(written))
 
 
-def _keep_edits(folder: Path, path: str) -> None:
-    """Set a file aside that somebody edited by hand since a cell wrote it."""
+def _keep_edits(folder: Path, path: str, written: dict[str, str]) -> None:
+    """Set aside what is not the file that a cell wrote."""
+    place = folder / path
+    if not os.path.lexists(place):
+        return
+    if not _is_file(place):
+        _say(path, "it is no file", put_aside(place))
+    elif not _is_as_written(folder, path, written):
+        _say(path, "it was edited by hand", put_aside(place))
+
+
+def _is_as_written(folder: Path, path: str, written: dict[str, str]) -> bool:
+    if path not in written:
+        return False
     try:
         text = (folder / path).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return
-    if _written(folder).get(path) != _digest(text):
-        kept = next(
-            name for n in range(1, sys.maxsize) if not (name := folder / f"{path}.{n}").exists()
-        )
-        (folder / path).rename(kept)
-        print(f"{path} was edited by hand; that version is now {kept.name}", file=sys.stderr)
+        return False
+    return written[path] == _digest(text)
+
+
+def _clear(folder: Path, files: dict[str, Source]) -> None:
+    """Take away what an earlier session left in the runtime's folders.
+
+    A module there that is not the runtime's own would be found before Python's own of that name.
+    """
+    written = _written(folder)
+    for parent in {PurePosixPath(path).parent for path in files} - {PurePosixPath(".")}:
+        if not (folder / parent).is_dir():
+            continue
+        for place in (folder / parent).iterdir():
+            path = str(place.relative_to(folder))
+            if path in files or place.name.startswith("."):
+                continue
+            if _is_as_written(folder, path, written):
+                place.unlink()
+            elif place.suffix == ".py" or (place / "__init__.py").exists():
+                _say(path, "it is not the runtime's", put_aside(place))
+
+
+def _make_folder(path: Path, root: Path) -> None:
+    """Make a folder that can be written, and put aside what lies in its way.
+
+    Args:
+        path: the folder.
+        root: it, or one above it; below this one a link is in the way as well.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for place in (*reversed(path.parents), path):
+        if place == root or not place.is_relative_to(root):
+            continue
+        if place.is_symlink() or not place.is_dir():
+            if os.path.lexists(place):
+                _say(place.name, "it is no folder", put_aside(place))
+        elif not os.access(place, os.W_OK | os.X_OK):
+            try:
+                place.chmod(0o755)  # ours, and read-only
+            except PermissionError:
+                _say(place.name, "it cannot be written", put_aside(place))
+        place.mkdir(exist_ok=True)
+
+
+def _say(name: str, what: str, kept: Path) -> None:
+    print(f"{name}: {what}; that is now {kept.name}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _with_cure() -> Iterator[None]:
+    """Say what helps where the working folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        cure = _CURES.get(error.errno or 0)
+        if not cure or not isinstance(error.filename, str):
+            raise
+        message = f"cannot write {error.filename}: {error.strerror}. {cure}"
+        raise WorkbookError(message) from None

@@ -402,3 +402,11 @@ def test_the_slider_of_notebook_04_steps_through_the_run(address, chromium):
     assert row.locator("td").all_inner_texts()[2:] == ["1", "/bin/sh"]
     line.scroll_into_view_if_needed()
     shot(notebook.page, "notebook-04")
+
+
+def test_the_table_of_progress_leads_to_a_notebook(opened):
+    page = opened("from labkit.progress import progress\nprogress()").page
+    page.get_by_role("progressbar", name="Exercises passed").wait_for()
+    page.get_by_role("link", name="05 The vanishing /proc").click()
+    page.get_by_role("heading", name="05 The vanishing /proc").wait_for()
+    assert page.url.endswith("/tree/05-the-vanishing-proc.ipynb")

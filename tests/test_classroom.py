@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from labkit import check, classroom, exercise, workbook
+from labkit import check, classroom, delivered, exercise, workbook
 from labkit.check import ANSWER, SOLUTION, cells
 from labkit.classroom import ClassroomError
 from tests.answers.stub import solution
@@ -31,8 +31,8 @@ def own_lines(number):
     others = [
         source
         for path in BOOKS.values()
-        for _, source in workbook.code(path)
-        if not source.startswith(SOLUTION)
+        for kind, source in workbook.cells(path)
+        if kind == "code" and not source.startswith(SOLUTION)
     ]
     lines = {line.strip() for line in solution(number).splitlines()}
     return {line for line in lines if line and not any(line in source for source in others)}
@@ -102,6 +102,13 @@ def test_the_edition_is_a_course_that_can_be_tested(edition):
     command = [sys.executable, "-m", "labkit", "test", "-n", "0", path]
     run = subprocess.run(command, cwd=edition, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
+
+
+def test_labkit_reset_brings_back_the_editions_own_notebooks(edition):
+    with delivered.folder(edition) as kept:
+        for path in kept.iterdir():
+            assert path.read_bytes() == (edition / "notebooks" / path.name).read_bytes()
+        assert {path.name for path in kept.iterdir()} == {path.name for path in BOOKS.values()}
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -95,6 +95,15 @@ def test_the_work_is_also_what_a_link_leads_to_and_a_folder_named_run(tmp_path, 
     assert work(tmp_path) == {"notebooks/link.md": "linked", "notebooks/run/a.py": "x"}
 
 
+def test_the_notebooks_as_delivered_are_kept_apart_and_renewed(tmp_path, learner):
+    kept = learner / ".as-delivered"
+    assert sorted(path.name for path in kept.iterdir()) == ["01.ipynb", "02.ipynb"]
+    (learner / "notebooks/01.ipynb").write_text("mine")
+    deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {"01.ipynb": "ONE"}
+    assert work(tmp_path).keys() == {"notebooks/01.ipynb"}
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_comes(tmp_path, learner):
     (learner / "notebooks/02.ipynb").write_text("mine")
     (learner / "notebooks/secret.md").write_text("")

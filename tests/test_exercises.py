@@ -1,15 +1,18 @@
-"""Every exercise, both ways: its stub and wrong answers fail with a hint, its solution passes."""
+"""Every exercise both ways, in a lab kernel: wrong answers fail with a hint, the solution passes.
+
+That the stub fails and the solution passes is also saved in the notebooks, which nbval runs.
+"""
 
 import contextlib
 import importlib
-import tempfile
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from labkit import exercise, workbook
-from labkit.check import ANSWER, SOLUTION, cells, judge
-from tests.answers.stub import solution, stub
+from labkit.check import ANSWER, SOLUTION, cells
+from tests.test_sandbox import Kernel
 
 BOOKS = workbook.notebooks()
 NUMBERS = [number for path in BOOKS.values() for number in cells(path, ANSWER)]
@@ -18,27 +21,24 @@ WRONG = {
     for book in BOOKS
     for number, answers in importlib.import_module(f"tests.answers.n{book:02}").WRONG.items()
 }
+FIRST = 4  # lines of a verdict up to its first hint; later ones come with every failure
 
 
-@pytest.fixture
-def verdict(tmp_path, monkeypatch):
-    """Judges an answer, and sees to it that no process and no file is left."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-
-    def judged(number, text):
-        files = workbook.runtime(number[:2])
-        runtime = {path: source.text for path, source in files.items()}
-        found = judge(exercise.find(number), text, runtime)
-        assert not started_in(tmp_path)
-        assert not list(tmp_path.iterdir())
-        return found
-
-    return judged
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("answers")
+        patch.setenv("TMPDIR", str(folder))
+        kernel = Kernel(folder)
+        kernel.answers = folder
+        kernel.run("%load_ext labkit\nfrom labkit.check import check")
+        yield kernel
+        kernel.end()
 
 
 def started_in(folder):
-    """The PIDs of the processes whose HOME is below a folder, as every trial's is."""
-    home = f"HOME={folder}/".encode()
+    """The PIDs of the processes whose HOME is an answer's folder, as every trial's is."""
+    home = f"HOME={folder}/labkit-answer-".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -47,29 +47,30 @@ def started_in(folder):
     return found
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_the_stub_fails_and_says_what_is_wanted(number, verdict):
-    found = verdict(number, stub(number))
-    assert not found.passed
-    assert found.wanted and found.found
-    assert "Error" not in found.found
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_the_solution_passes(number, verdict):
-    found = verdict(number, solution(number))
-    assert found.passed, repr(found)
-
-
 @pytest.mark.parametrize(
     ("number", "text", "says"),
     [(number, *answer) for number, answers in WRONG.items() for answer in answers],
     ids=[f"{number}-{n}" for number, answers in WRONG.items() for n in range(len(answers))],
 )
-def test_a_wrong_answer_fails_with_the_right_hint(number, text, says, verdict):
-    found = verdict(number, text)
-    assert not found.passed
-    assert says in repr(found)
+def test_a_wrong_answer_fails_with_the_right_hint(number, text, says, kernel):
+    assert kernel.run(f"{ANSWER} {number}\n{text}").endswith("runs it.")
+    verdict = kernel.run(f'check("{number}")').splitlines()
+    assert verdict[0] == f"✗ {number} not yet"
+    assert says in "\n".join(verdict[:FIRST]), "\n".join(verdict)
+    assert not started_in(kernel.answers)
+    assert not list(kernel.answers.glob("labkit-answer-*"))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_stub_fails_and_the_solution_passes(number):
+    shown = {}
+    for cell in nbformat.read(BOOKS[int(number[:2])], as_version=4).cells:
+        if cell.cell_type == "code" and cell.outputs and "data" in cell.outputs[0]:
+            shown[cell.source.partition("\n")[0]] = cell.outputs[0].data["text/plain"]
+    stub = shown[f'check("{number}")']
+    assert stub.startswith(f"✗ {number} not yet\n  wanted: ")
+    assert "Error" not in stub.splitlines()[2]
+    assert shown[f"{SOLUTION} {number}"].startswith(f"✓ {number} passed\n")
 
 
 @pytest.mark.parametrize("book", BOOKS)
@@ -79,7 +80,7 @@ def test_each_notebook_has_exercises_that_are_whole(book):
     assert numbers == [f"{book:02}.{n}" for n in range(1, len(numbers) + 1)]
     assert 2 <= len(numbers) <= 4
     assert list(cells(path, SOLUTION)) == numbers
-    assert all(exercise.find(number) and exercise.find(number).hints for number in numbers)
+    assert all(exercise.find(number).hints for number in numbers)
     assert all(len(WRONG[number]) >= 2 for number in numbers)
     asks_for_runtime = any(exercise.find(n).path.startswith("mydocker/") for n in numbers)
     assert asks_for_runtime or book == 0  # there is no runtime yet in notebook 00

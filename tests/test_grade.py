@@ -229,7 +229,7 @@ def test_nothing_found_is_one_line_and_no_table(tmp_path):
 
 
 def learners(*folders):
-    found, problems = grade.papers(folders)
+    found, problems = grade.papers(folders, workbook.NOTEBOOKS)
     assert problems == []
     return [(paper.learner, paper.path.parent) for paper in found]
 
@@ -259,7 +259,7 @@ def test_of_two_with_the_same_number_the_one_named_as_delivered_is_graded(tmp_pa
     delivered = workbook.notebook("03")[1].name
     for name in ("03-Copy1.ipynb", delivered):
         hand_in(tmp_path / "anna", [], name)
-    [paper] = grade.papers([tmp_path])[0]
+    [paper] = grade.papers([tmp_path], workbook.NOTEBOOKS)[0]
     assert paper.path.name == delivered
     assert paper.note == f"graded was {delivered}, not 03-Copy1.ipynb"
 
@@ -268,7 +268,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 def result(learner, passed=True, **more):
-    paper = Paper(learner, "03", Path("03-mine.ipynb"))
+    paper = Paper(learner, "03", Path("03-mine.ipynb"), ("03.1",))
     return Result(paper, {"03.1": (passed, f"{EVIL}; found")}, **more)
 
 

@@ -87,6 +87,21 @@ def test_mount_and_umount(tmp_path):
     assert mounted(tmp_path) == []
 
 
+def test_a_tree_of_mounts_becomes_read_only_and_one_of_them_writable_again(tmp_path):
+    (tmp_path / "below").mkdir()
+
+    def body():
+        linux.mount(str(tmp_path), str(tmp_path), None, linux.MS_BIND)
+        linux.mount("none", str(tmp_path / "below"), "tmpfs")
+        linux.set_read_only(str(tmp_path), recursive=True)
+        places = (tmp_path, tmp_path / "below")
+        print([os.access(place, os.W_OK) for place in places])
+        linux.set_read_only(str(tmp_path / "below"), False)
+        print([os.access(place, os.W_OK) for place in places])
+
+    assert in_sandbox(body) == "[False, False]\n[False, True]"
+
+
 def test_pivot_root_makes_another_mount_the_root(tmp_path):
     def body():
         linux.mount("none", str(tmp_path), "tmpfs")

@@ -40,11 +40,12 @@ class Kernel:
         self.client.wait_for_ready(timeout=60)
 
     def run(self, code: str) -> str:
-        """Run a cell; return what it printed, or "ename: evalue" where it failed."""
+        """Run a cell; return what it printed and its value, or "ename: evalue" where it failed."""
         text: list[str] = []
 
         def collect(message):
-            text.append(message["content"].get("text", ""))
+            content = message["content"]
+            text.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
 
         reply = self.client.execute_interactive(code, output_hook=collect, timeout=60)["content"]
         if reply["status"] == "error":

@@ -106,6 +106,19 @@ def test_the_courses_notebooks_are_trusted(monkeypatch, tmp_path):
     notary.store.close()
 
 
+@pytest.mark.parametrize("text", ["", "half {", "[]", '{"cells": 3}', '{"nbformat": 4}'])
+def test_a_broken_notebook_does_not_keep_the_others_from_being_trusted(monkeypatch, tmp_path, text):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    good, broken = tmp_path / "02-good.ipynb", tmp_path / "01-broken.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), good)
+    broken.write_text(text)
+    monkeypatch.setattr(workbook, "notebooks", lambda: {1: broken, 2: good})
+    jupyter.trust()
+    notary = NotebookNotary()
+    assert notary.check_signature(nbformat.read(good, as_version=4))
+    notary.store.close()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [([], 2, ""), (["nonsense"], 2, "there is no command 'nonsense'"), (["--help"], 0, "")],

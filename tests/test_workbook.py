@@ -1,11 +1,15 @@
 """workbook: the runtime is what the notebooks hold, and a wrong notebook is named."""
 
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from labkit import workbook
+from labkit import magics, workbook
 from labkit.workbook import Change, Workbook, WorkbookError
 
 
@@ -58,13 +62,14 @@ def test_a_path_outside_the_working_folder(folder, path):
         workbook.runtime(folder=folder)
 
 
-def test_a_link_that_leads_outside_the_working_folder(folder):
+def test_a_link_in_the_working_folder_is_put_aside(folder, capsys):
     book(folder, "01-one.ipynb", "1")
     opened = Workbook.open("01", folder)
     (opened.folder / "out").symlink_to(folder)
-    with pytest.raises(WorkbookError, match="leads outside"):
-        opened.put(workbook.Source("out/x.py", "x = 1\n", "this cell"))
+    opened.put(workbook.Source("out/x.py", "x = 1\n", "this cell"))
     assert not (folder / "x.py").exists()
+    assert (opened.folder / "out/x.py").read_text() == "x = 1\n"
+    assert capsys.readouterr().err == "out: it is no folder; that is now out.1\n"
 
 
 def test_a_syntax_error_names_notebook_cell_line_and_file(folder):
@@ -115,6 +120,103 @@ def test_a_file_edited_by_hand_is_kept(folder, capsys):
     assert "edited by hand" in capsys.readouterr().err
 
 
+@pytest.fixture
+def opened(folder):
+    """The working folder of a notebook that starts from p/a.py, after a first session."""
+    book(folder, "01-one.ipynb", "%%source p/a.py\nx = 1\n")
+    book(folder, "02-two.ipynb", "")
+    return Workbook.open(2, folder).folder
+
+
+def make_file(path):
+    path.write_text("junk")
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_link(path):
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, make_pipe, make_link])
+def test_what_lies_in_place_of_a_file_is_put_aside(folder, opened, make):
+    (opened / "p/a.py").unlink()
+    make(opened / "p/a.py")
+    Workbook.open(2, folder)
+    assert (opened / "p/a.py").read_text() == "x = 1\n"
+    assert os.path.lexists(opened / "p/a.py.1")
+
+
+@pytest.mark.parametrize("place", [".", "p"])
+@pytest.mark.parametrize("make", [make_file, make_pipe, make_link])
+def test_what_lies_in_place_of_a_folder_is_put_aside(folder, opened, place, make):
+    path = opened / place
+    shutil.rmtree(path)
+    make(path)
+    Workbook.open(2, folder)
+    assert (opened / "p/a.py").read_text() == "x = 1\n"
+    assert os.path.lexists(f"{path}.1")
+
+
+@pytest.mark.parametrize("place", [".", "p", "p/a.py"])
+def test_what_is_read_only_is_written_all_the_same(folder, opened, place):
+    Workbook.open(2, folder).put(workbook.Source("p/a.py", "x = 2\n", "this cell"))
+    (opened / place).chmod(0o555)
+    Workbook.open(2, folder)
+    assert (opened / "p/a.py").read_text() == "x = 1\n"
+
+
+def test_a_file_that_a_cell_wrote_in_an_earlier_session_is_gone(folder, opened, capsys):
+    Workbook.open(2, folder).put(workbook.Source("p/select.py", "x = 2\n", "this cell"))
+    Workbook.open(2, folder)
+    assert [path.name for path in (opened / "p").iterdir()] == ["a.py"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_module_that_would_be_imported_by_mistake_is_put_aside(folder, opened, capsys):
+    (opened / "p/select.py").write_text("mine = True\n")
+    (opened / "p/notes.txt").write_text("mine")
+    (opened / "mine.py").write_text("mine = True\n")
+    Workbook.open(2, folder)
+    names = sorted(path.name for path in (opened / "p").iterdir())
+    assert names == ["a.py", "notes.txt", "select.py.1"]
+    assert (opened / "mine.py").exists()
+    said = "p/select.py: it is not the runtime's; that is now select.py.1\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("junk", ["", "[]", '{"p/a.py": 1, "../../x": 2}', None])
+def test_a_broken_record_of_what_was_written(folder, opened, junk):
+    record = opened / ".written.json"
+    record.unlink()
+    record.mkdir() if junk is None else record.write_text(junk)
+    Workbook.open(2, folder)
+    assert sorted(path.name for path in (opened / "p").iterdir()) == ["a.py"]
+    (opened / "p/a.py").write_text("mine")
+    Workbook.open(2, folder)
+    assert (opened / "p/a.py.1").read_text() == "mine"
+
+
+def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(opened))
+
+    (opened / "p/a.py").unlink()
+    monkeypatch.setattr(workbook, "write", refuse)
+    with pytest.raises(WorkbookError, match=r"cannot write .*Cure: sudo chown -R"):
+        Workbook.open(2, folder)
+
+
+def test_a_file_where_the_working_folders_should_be(folder, opened):
+    shutil.rmtree(folder / "work")
+    (folder / "work").write_text("mine")
+    with pytest.raises(WorkbookError, match=r"cannot write .*work: .*Cure: move it away"):
+        Workbook.open(2, folder)
+    assert (folder / "work").read_text() == "mine"
+
+
 def test_install_writes_each_content_once(folder):
     book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
     files = workbook.runtime(folder=folder)
@@ -130,7 +232,7 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
 
     monkeypatch.chdir(folder)
     shell = InteractiveShell()
-    workbook.register(shell)
+    magics.register(shell)
     with pytest.raises(UsageError, match="first run the cell with %notebook"):
         shell.run_cell_magic("source", "a.py", "x = 1\n")
     with pytest.raises(UsageError, match="there is no notebook"):

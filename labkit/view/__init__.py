@@ -2,6 +2,7 @@
 
 from labkit.view.mounts import MountsPicture, mounts_picture
 from labkit.view.namespaces import NamespacePicture, Namespaces, namespace_picture
+from labkit.view.quiz import Quiz
 from labkit.view.steps import STEPS, FourSteps, four_steps
 from labkit.view.terminal import Terminal
 from labkit.view.timeline import TimeLine
@@ -12,6 +13,7 @@ __all__ = [
     "MountsPicture",
     "NamespacePicture",
     "Namespaces",
+    "Quiz",
     "Terminal",
     "TimeLine",
     "four_steps",

@@ -1,0 +1,88 @@
+"""The magics of the notebooks: `%notebook NN` and `%%source PATH`."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from labkit import delivered, rehearsal, workbook
+from labkit.workbook import Change, Workbook, WorkbookError
+
+T = TypeVar("T")
+
+
+def register(shell: Any) -> None:
+    """Give an IPython shell (`InteractiveShell`) the two magics."""
+    books: list[Workbook] = []
+
+    def open_notebook(line: str) -> Workbook:
+        words = line.split()
+        as_delivered = "--delivered" in words
+        number = " ".join(word for word in words if word != "--delivered")
+        found = _or_usage_error(lambda: workbook.notebook(number)[0])
+        book, broken = _or_usage_error(lambda: _open(found, as_delivered))
+        books[:] = [book]
+        os.chdir(book.folder)
+        if broken:  # said when the folder is open: who wants to go on, or to mend it here, can
+            raise _usage_error(broken)
+        return book
+
+    def source(line: str, cell: str) -> Change:
+        def put() -> Change:
+            if not books:
+                raise WorkbookError("first run the cell with %notebook, near the top")
+            return books[0].put(workbook.source(line, cell, "this cell"))
+
+        return _or_usage_error(put)
+
+    shell.register_magic_function(open_notebook, "line", "notebook")
+    shell.register_magic_function(source, "cell", "source")
+
+
+def _open(number: int, as_delivered: bool) -> tuple[Workbook, str]:
+    """Open a notebook; return it, and what an edit to an earlier one broke."""
+    if as_delivered:
+        with delivered.folder() as folder:
+            files = workbook.runtime(number, before=True, folder=folder)
+        return Workbook.start(number, files, delivered=True), ""
+    try:
+        files = workbook.runtime(number, before=True)
+    except WorkbookError as error:
+        raise WorkbookError(f"{error} {_offer(number)}") from None
+    broken = _broken(number, files)
+    return Workbook.start(number, files), broken and (
+        f"an edit broke the runtime that this notebook starts from: {broken}. {_offer(number)}"
+    )
+
+
+def _broken(number: int, files: dict[str, workbook.Source]) -> str:
+    try:
+        with delivered.folder() as folder:
+            earlier = [path for n, path in workbook.notebooks().items() if n < number]
+            if not any(delivered.is_edited(path, folder) for path in earlier):
+                return ""
+            there = workbook.runtime(number, before=True, folder=folder)
+        return rehearsal.broken(files, there)
+    except (WorkbookError, OSError):
+        return ""  # nobody kept what was delivered, or nothing can be started here
+
+
+def _offer(number: int) -> str:
+    return (
+        "Mend it, save that notebook and run this cell again; or start from the notebooks "
+        f"as delivered: %notebook {number:02} --delivered"
+    )
+
+
+def _or_usage_error(action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except (WorkbookError, OSError) as error:
+        raise _usage_error(str(error)) from None
+
+
+def _usage_error(message: str) -> Exception:
+    """IPython's one-line kind of error, which comes without a traceback."""
+    from IPython.core.error import UsageError
+
+    error: Exception = UsageError(message)
+    return error

@@ -1,0 +1,232 @@
+"""check: what a learner is told, first and later, and that no mistake of theirs is a traceback."""
+
+import pytest
+
+from labkit import check, exercise, progress
+from labkit.check import Verdict, hint, judge, solution
+from labkit.exercise import Answer, Wrong, want
+
+SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
+
+
+@pytest.fixture
+def magics(monkeypatch, tmp_path):
+    """The two magics, as functions of line and cell, and a course in which nothing has happened."""
+    monkeypatch.setenv("LABKIT_WORK", str(tmp_path))
+    for name in ("_answers", "_failures"):
+        monkeypatch.setattr(check, name, {})
+    monkeypatch.setattr(check, "_last", "")
+    found = {}
+
+    class Shell:
+        def register_magic_function(self, function, kind, name):
+            found[name] = function
+
+    check.register(Shell())
+    return found
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Exercise 99.1: what it wants is the judge that a test gives."""
+
+    def declare(judge, path=exercise.PYTHON):
+        made = exercise.Exercise("99.1", path, judge, ("look", "look closer", "it is this"))
+        monkeypatch.setitem(exercise._KNOWN, "99.1", made)
+        monkeypatch.setattr(check, "_runtime", lambda number: {"mydocker/other.py": "X = 1\n"})
+        return made
+
+    return declare
+
+
+def refuse(answer):
+    raise Wrong("a `sleep`", "none")
+
+
+def test_a_check_wants_an_answer_first(magics, made_up):
+    made_up(refuse)
+    said = check.check("99.1")
+    assert str(said) == "First run the cell above that begins with %%answer 99.1."
+
+
+@pytest.mark.parametrize("number", ["", "03.0", "99.9", "../x", "03.1; x", "x" * 99, None])
+def test_an_exercise_that_does_not_exist(magics, number):
+    for ask in (check.check, hint, solution):
+        assert "03.1" in str(ask(number))
+
+
+@pytest.mark.parametrize("number", ["3.1", 3.1, " 03.1 "])
+def test_a_number_as_people_write_it(magics, number):
+    assert "%%answer 03.1" in str(check.check(number))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("x = (\n", "Line 2: '(' was never closed"), ("\0", "null bytes"), ("return 1", "Line 2")],
+)
+def test_a_syntax_error_is_told_with_its_line_in_the_cell(magics, made_up, text, says):
+    made_up(refuse)
+    magics["answer"]("99.1", "x = 1")
+    said = str(magics["answer"]("99.1", text))
+    assert says in said
+    assert "not kept" in said
+    assert "First run" in str(check.check("99.1"))
+
+
+def test_each_failure_tells_more(magics, made_up):
+    made_up(refuse)
+    magics["answer"]("99.1", "x = 1")
+    hints = [check.check("99.1").hints for _ in range(3)]
+    assert hints[0] == ("look",)
+    assert hints[1] == ("look", "look closer", '`solution("99.1")` shows one way to do it.')
+    assert hints[2][2] == "it is this"
+
+
+def test_the_judges_own_hint_comes_first(magics, made_up):
+    def judge(answer):
+        raise Wrong("this", "that", "it stands still")
+
+    made_up(judge)
+    magics["answer"]("99.1", "x = 1")
+    assert check.check("99.1").hints == ("it stands still",)
+    assert check.check("99.1").hints[:2] == ("it stands still", "look")
+
+
+def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_up):
+    made_up(refuse)
+    assert "Which one?" in str(hint())
+    magics["answer"]("99.1", "x = 1")
+    check.check("99.1")
+    assert str(hint()) == "look\nlook closer"
+    assert str(hint()) == "look\nlook closer\nit is this"
+    assert str(hint()) == "look\nlook closer\nit is this"
+
+
+def test_what_is_passed_is_remembered_and_what_fails_is_not(magics, made_up):
+    made_up(refuse)
+    magics["answer"]("99.1", "x = 1")
+    check.check("99.1")
+    assert "99.1" not in progress.passed()
+    made_up(lambda answer: "all is well")
+    assert repr(check.check("99.1")) == "✓ 99.1 passed\n  the kernel shows: all is well"
+    assert "99.1" in progress.passed()
+
+
+def test_a_worked_solution_is_judged_and_counts_nothing(magics, made_up):
+    made_up(lambda answer: "all is well")
+    assert magics["solution"]("99.1", "x = 1").passed
+    assert progress.passed() == {}
+
+
+def test_solution_shows_what_the_notebook_holds(magics):
+    assert "os.execvp" in str(solution("03.1"))
+
+
+def test_under_nbgrader_a_failed_check_is_an_error(magics, made_up, monkeypatch):
+    made_up(refuse)
+    magics["answer"]("99.1", "x = 1")
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(check.NotSolved, match="wanted: a `sleep`"):
+        check.check("99.1")
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, IndexError, ProcessLookupError])
+def test_a_judge_that_meets_something_odd_says_so(made_up, error):
+    def judge_(answer):
+        raise error(f"{answer.folder}/x")
+
+    verdict = judge(made_up(judge_), "x = 1", {})
+    assert not verdict.passed
+    assert error.__name__ in verdict.found
+    assert "labkit-answer" not in repr(verdict)
+
+
+def test_an_answer_runs_beside_the_runtime_and_the_verdict_shows_what_it_printed(made_up):
+    def judge_(answer: Answer):
+        with answer.start("word") as trial:
+            want(trial.wait() == 0, "status 0", trial.summary())
+            raise Wrong("nothing", "something")
+
+    text = "import sys\nfrom mydocker.other import X\nprint(X, sys.argv[1:], __file__)\n"
+    verdict = judge(made_up(judge_), text, {"mydocker/other.py": "X = 1\n"})
+    assert verdict.found == "something"
+    assert verdict.output == "1 ['word'] answer.py"
+
+
+def test_a_long_output_is_cut(made_up):
+    def judge_(answer):
+        with answer.start() as trial:
+            trial.wait()
+        raise Wrong("little", "much")
+
+    verdict = judge(made_up(judge_), "print('x' * 100_000)", {})
+    assert len(verdict.output) < 2000
+
+
+def test_an_answer_that_is_a_file_of_the_runtime_replaces_it(made_up):
+    def judge_(answer):
+        with answer.start("run", "x") as trial:
+            want(trial.wait() == 3, "status 3", trial.summary())
+        return "3"
+
+    runtime = {"mydocker/main.py": "import other\n", "mydocker/other.py": "raise SystemExit(4)\n"}
+    file = made_up(judge_, "mydocker/other.py")
+    assert judge(file, "raise SystemExit(3)\n", runtime).passed
+    assert "status 4" in judge(file, runtime["mydocker/other.py"], runtime).found
+
+
+def test_a_shell_script(made_up):
+    def judge_(answer):
+        with answer.start("word") as trial:
+            want(trial.wait() == 5, "status 5", trial.summary())
+        return "5"
+
+    assert judge(made_up(judge_, exercise.SH), '[ "$1" = word ] && exit 5', {}).passed
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x = [1, 'a']", None),
+        ("y = 1", "nothing called x"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("while True: pass", "it was not done after"),
+        ("import os; os._exit(0)", "nothing called x"),
+        ("import sys; x = sys.stdout", "a word"),
+    ],
+)
+def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
+    def judge_(answer):
+        value = answer.values("x")["x"]
+        want(value == [1, "a"], "[1, 'a']", "a word" if isinstance(value, str) else value)
+        return "so"
+
+    limits = exercise.Limits(seconds=1)
+    monkeypatch.setattr(exercise, "Limits", lambda: limits)
+    monkeypatch.setattr("labkit.trial.Limits", lambda: limits)
+    verdict = judge(made_up(judge_), text, {})
+    assert verdict.passed == (found is None)
+    assert found is None or found in verdict.found
+
+
+def test_an_answer_that_locks_its_folder_leaves_nothing(made_up, monkeypatch, tmp_path):
+    def judge_(answer):
+        with answer.start() as trial:
+            want(trial.wait() == 0, "status 0", trial.summary())
+        return "locked"
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    text = "import os; os.makedirs('a/b'); os.chmod('a/b', 0); os.chmod('a', 0); os.chmod('.', 0)"
+    assert judge(made_up(judge_), text, {}).passed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_verdict_for_a_page_is_escaped_and_says_the_same():
+    verdict = Verdict("03.1", False, "`a` < b", "<script>", ("try `x`",), "<b>")
+    page = verdict._repr_html_()
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert "<code>a</code> &lt; b" in page
+    for word in ("✗ 03.1 not yet", "wanted", "found", "hint", "your answer printed"):
+        assert word in page
+        assert word in repr(verdict)

@@ -1,0 +1,221 @@
+"""progress: what was passed is remembered, shown, and forgotten on demand."""
+
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from labkit import progress, workbook
+from tests.test_run import LABKIT
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def course(tmp_path, work):
+    """Two notebooks with three exercises, and one without any."""
+    write(tmp_path, "00-start.ipynb", "# 00 Start here")
+    write(tmp_path, "01-one.ipynb", "# 01 One", ("01.1", "Make `ps` lie"), ("01.2", "A < B & C"))
+    write(tmp_path, "02-two.ipynb", "# 02 Two", ("02.1", "Break out"))
+    return tmp_path
+
+
+def write(folder, name, heading, *exercises):
+    cells = [new_markdown_cell(f"{heading}\n\nText.")]
+    for number, title in exercises:
+        cells.append(new_markdown_cell(f"### {number} {title}\n\nThe task."))
+        cells.append(new_code_cell(f"%%answer {number}\npass\n"))
+        cells.append(new_code_cell(f"%%solution {number}\npass\n"))
+    nbformat.write(new_notebook(cells=cells), folder / name)
+
+
+def test_nothing_is_passed_at_first_and_no_file_is_made(work):
+    assert progress.passed() == {}
+    assert not work.exists()
+
+
+def test_what_was_passed_is_there_after_a_restart(work):
+    progress.mark("03.2")
+    ((name, when),) = json.loads((work / "progress.json").read_text()).items()
+    assert name == "03.2"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", when)  # RFC 3339
+    assert progress.passed() == {"03.2": when}
+
+
+def test_the_first_time_counts(work):
+    work.mkdir()
+    (work / "progress.json").write_text('{"03.2": "2026-11-24T10:00:00+00:00"}')
+    progress.mark("03.2")
+    assert progress.passed() == {"03.2": "2026-11-24T10:00:00+00:00"}
+
+
+def mark_many(first):
+    for number in range(first, first + 40):
+        progress.mark(f"01.{number}")
+
+
+def test_kernels_that_pass_exercises_at_once_lose_none(work):
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        pool.map(mark_many, [100, 200, 300])
+    assert len(progress.passed()) == 120
+
+
+@pytest.mark.parametrize("junk", ["", '{"03.2": "2026', "[]", "\0", "[" * 100_000])
+def test_a_broken_file_is_put_aside_and_said_once(work, capsys, junk):
+    work.mkdir()
+    (work / "progress.json").write_text(junk)
+    progress.mark("01.1")
+    assert list(progress.passed()) == ["01.1"]
+    assert (work / "progress.json.1").read_text() == junk
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_put_aside(work, make):
+    work.mkdir()
+    make(work / "progress.json")
+    assert progress.passed() == {}
+    progress.mark("01.1")
+    assert list(progress.passed()) == ["01.1"]
+
+
+def test_where_it_cannot_be_written_a_line_says_so(work, monkeypatch, capsys):
+    work.parent.joinpath("file").write_text("")
+    monkeypatch.setenv("LABKIT_WORK", str(work.parent / "file/work"))
+    progress.mark("01.1")
+    said = f"your progress is not kept: {work.parent}/file/work: Not a directory\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_of_somebody_else_is_a_line_as_well(work, capsys):
+    work.mkdir()
+    work.chmod(0o555)
+    progress.mark("01.1")
+    assert re.fullmatch(
+        "your progress is not kept: .*: Permission denied\n", capsys.readouterr().err
+    )
+
+
+def test_one_notebook_is_forgotten(course):
+    for name in ("01.1", "01.2", "02.1"):
+        progress.mark(name)
+    assert progress.reset(1, course) == 2
+    assert list(progress.passed()) == ["02.1"]
+
+
+def test_all_is_forgotten(course):
+    for name in ("01.1", "02.1"):
+        progress.mark(name)
+    assert progress.reset(folder=course) == 2
+    assert progress.passed() == {}
+
+
+def test_a_notebook_that_does_not_exist_cannot_be_forgotten(course):
+    with pytest.raises(workbook.WorkbookError, match="there is no notebook '7'"):
+        progress.reset("7", course)
+
+
+def test_the_table_in_text(course):
+    progress.mark("01.2")
+    assert repr(progress.progress(course)).splitlines() == [
+        "00 Start here  0 of 0",
+        "01 One         1 of 2  ○●",
+        "02 Two         0 of 1  ○",
+        "",
+        "1 of 3 exercises passed",
+        "Next: 02.1 Break out, in 02-two.ipynb",
+    ]
+
+
+def test_what_was_left_out_is_next_when_the_end_is_reached(course):
+    progress.mark("02.1")
+    assert str(progress.progress(course).next[1]) == "01.1 Make ps lie"
+
+
+def test_nothing_is_next_when_all_are_passed(course):
+    for name in ("01.1", "01.2", "02.1"):
+        progress.mark(name)
+    assert repr(progress.progress(course)).endswith("3 of 3 exercises passed\nNothing is left.")
+
+
+def test_a_notebook_that_cannot_be_read_is_named_with_the_cure(course):
+    (course / "01-one.ipynb").write_text("half")
+    assert "01 one         cannot be read: labkit reset 01\n" in repr(progress.progress(course))
+
+
+class Page(HTMLParser):
+    """Keeps each element's attributes, and checks that elements are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.words = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_the_page_is_a_table_with_headings_links_and_a_bar_with_a_name(course):
+    progress.mark("01.1")
+    page = Page(progress.progress(course)._repr_html_())
+    assert [each["scope"] for each in page.all("th")] == ["col"] * 2 + ["row"] * 3
+    addresses = [each["href"] for each in page.all("a")]
+    assert addresses[:3] == ["00-start.ipynb", "01-one.ipynb", "02-two.ipynb"]
+    assert addresses[3].startswith("01-one.ipynb")
+    bar = next(each for each in page.all("div") if each.get("role") == "progressbar")
+    assert (bar["aria-valuenow"], bar["aria-valuemax"]) == ("1", "3")
+    assert bar["aria-valuetext"] == "1 of 3 exercises passed"
+    assert bar["aria-label"]
+    marks = next(each for each in page.all("span") if each.get("role") == "img")
+    assert marks["aria-label"] == "01.1 Make ps lie: passed; 01.2 A < B & C: open"
+
+
+def test_the_page_says_what_the_text_says(course):
+    progress.mark("01.1")
+    shown = progress.progress(course)
+    words = "".join(Page(shown._repr_html_()).words)
+    assert shown.summary in words
+    assert "Next: 01.2 A < B & C" in words
+
+
+def test_the_command_shows_and_forgets(work):
+    def labkit(*words):
+        command = [LABKIT, "progress", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    progress.mark("03.1")
+    progress.mark("04.1")
+    assert labkit().startswith("00 Start here")
+    assert labkit("--reset", "03") == "1 passed exercise forgotten\n"
+    assert labkit("--reset=all") == "1 passed exercise forgotten\n"
+    assert progress.passed() == {}
+
+
+@pytest.mark.parametrize("words", [["--reset"], ["03"], ["--reset", "03", "04"]])
+def test_the_command_says_how_it_is_used(work, words):
+    run = subprocess.run([LABKIT, "progress", *words], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "labkit: usage: labkit progress [--reset NN|all]\n"
