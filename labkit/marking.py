@@ -27,6 +27,7 @@ JUDGED = 60  # seconds for all that a judge does with one answer
 SHOWN = 300  # characters of a message
 START = 120  # seconds that a kernel may take to come up
 BEAT = 50  # milliseconds between two looks at a kernel's processes
+LOW = 10  # a tenth of the share that others have of the processor, see setpriority(2)
 AT_ONCE = 100  # messages of a kernel between two such looks
 MARK = "✓ {} passed"  # the first line of a verdict, as a notebook shows it
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -46,7 +47,7 @@ class Limits:
 
     seconds: float = 60
     memory: int = 1024
-    processes: int = 128
+    processes: int = 64
     output: int = 20_000_000
     file: int = 64
 
@@ -190,6 +191,8 @@ class Kernel:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        # However many they become, whoever watches them comes first.
+        os.setpriority(os.PRIO_PROCESS, self._launcher.pid, LOW)
         self._client = BlockingKernelClient(connection_file=place)
         self._client.load_connection_file()
         self._client.start_channels(stdin=False, hb=False, control=False)

@@ -140,7 +140,7 @@ def test_everybody_is_judged_by_the_answer_whatever_else_the_notebook_does(table
         ("good", "03: runs from top to bottom\n03.1: `sleep` is PID 1"),
         ("wrong", "03: runs from top to bottom\n03.1: wanted a process `sleep 1000` that stays"),
         ("a loop", "cell 3 was stopped after 20 s"),
-        ("forks", "cell 3 had more than 128 processes at once"),
+        ("forks", "cell 3 had more than 64 processes at once"),
         ("prints", "cell 3 printed more than 20 MB"),
         ("prints a gigabyte at once", "cell 3: MemoryError: it may use 512 MiB"),
         ("grows", "cell 3: MemoryError: it may use 512 MiB"),
