@@ -74,7 +74,7 @@ class Verdict:
             "var(--jp-success-color1,#2e7d32)" if self.passed else "var(--jp-warn-color1,#e65100)"
         )
         rows = "".join(
-            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{_code(text)}</dd>'
+            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{code(text)}</dd>'
             for name, text in self.rows()
         )
         printed = (
@@ -271,6 +271,6 @@ def _syntax_error(found: Exercise, text: str) -> str:
     return ""
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Escape a text for HTML and show what stands in backquotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

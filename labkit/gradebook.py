@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from labkit.check import code
 from labkit.grade import Result
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
@@ -29,8 +30,8 @@ th, td { padding: 6px 12px; border-bottom: 1px solid var(--line); text-align: ce
 tbody tr:last-child > * { border-bottom: 0 }
 thead th { background: var(--head); font-weight: 600 }
 tbody th, thead th:first-child { position: sticky; left: 0; background: var(--head);
-  text-align: left; font-weight: 600; max-width: 40vw; overflow: hidden; text-overflow: ellipsis;
-  border-right: 1px solid var(--line) }
+  text-align: left; font-weight: 600; max-width: min(40vw, 18rem);
+  overflow: hidden; text-overflow: ellipsis; border-right: 1px solid var(--line) }
 .yes { color: var(--yes) } .no { color: var(--no) } .none { color: var(--dim) }
 td > b { font-weight: 700 }
 details { border: 1px solid var(--line); border-radius: 6px; margin-bottom: 8px; max-width: 70rem }
@@ -62,7 +63,7 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
     for name, text in (("grades.csv", "\ufeff" + table.csv()), ("grades.html", table.page())):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".grades-") as half:
             new = Path(half, name)
-            new.write_text(text, encoding="utf-8", newline="")
+            new.write_bytes(text.encode(errors="replace"))  # a name may be no text
             new.replace(folder / name)
         written.append(folder / name)
     return written
@@ -97,7 +98,8 @@ class _Table:
         """The table as a page, with the messages below it."""
         head = "".join(f'<th scope="col">{name}</th>' for name in self.exercises)
         rows = "".join(
-            f'<tr><th scope="row">{html.escape(learner)}</th><td>{self.passed(learner)}</td>'
+            f'<tr><th scope="row" title="{html.escape(learner)}">{html.escape(learner)}</th>'
+            f"<td>{self.passed(learner)}</td>"
             + "".join(f"<td>{_MARKS[self.mark(learner, name)]}</td>" for name in self.exercises)
             + "</tr>"
             for learner in self.learners
@@ -142,7 +144,7 @@ class _Table:
 
     def _said(self, learner: str) -> str:
         items = "".join(
-            f"<dt>{_MARKS[good]} {what}</dt><dd>{html.escape(said)}</dd>"
+            f"<dt>{_MARKS[good]} {what}</dt><dd>{code(said)}</dd>"
             for what, good, said in self.messages(learner)
         )
         of = sum(self.mark(learner, name) is not None for name in self.exercises)

@@ -359,6 +359,7 @@ def _passes(text: str) -> set[str]:
 
 def _short(text: str) -> str:
     text = " ".join(_ANSI.sub("", text).split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
 

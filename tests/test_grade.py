@@ -278,11 +278,20 @@ def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path):
     assert sorted(rows(tmp_path)) == sorted(["'=1+1", "'+1", "'-1", "'@SUM(A1)", "anna"])
 
 
+def test_what_is_no_text_costs_nobody_a_grade(tmp_path):
+    hand_in(tmp_path / "class" / os.fsdecode(b"caf\xe9"), [RIGHT, "raise ValueError('\\ud800')"])
+    command = labkit("grade", tmp_path / "class", "--out", tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert rows(tmp_path)["caf?"]["passed"] == "1"
+    assert "cell 3: " in rows(tmp_path)["caf?"]["messages"]
+
+
 def test_the_page_escapes_everything_and_stands_alone(tmp_path):
     gradebook.write([result(EVIL, runs=EVIL), result("b", problem=EVIL)], tmp_path)
     page = (tmp_path / "grades.html").read_text()
     assert EVIL not in page
-    assert page.count("&lt;script&gt;") == 6
+    assert page.count("&lt;script&gt;") == 7
     assert "http" not in page and "src=" not in page
 
 
