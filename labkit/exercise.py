@@ -21,6 +21,12 @@ PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
+# Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
+_OUTLIVE = """
+import os, subprocess, sys
+subprocess.run(sys.argv[1:])
+os.execvp("sleep", ["sleep", "2000"])
+"""
 # Runs the answer, then hands its values over: `python3 -c TELL answer.py RESULT NAME …`.
 _TELL = """
 import json, runpy, sys
@@ -83,6 +89,10 @@ class Answer:
         trial = Trial(argv, self.folder, terminal=terminal, limits=limits)
         self._trials.append(trial)
         return trial
+
+    def outlived(self, *argv: str, terminal: bool = False) -> Trial:
+        """Start a program, in a trial that does not end with it: `sleep 2000` runs from then on."""
+        return self.command(sys.executable, "-c", _OUTLIVE, *argv, terminal=terminal)
 
     @property
     def said(self) -> str:

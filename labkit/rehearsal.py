@@ -6,15 +6,12 @@ still break the runtime, and would surface three notebooks later as somebody els
 
 import contextlib
 import json
-import os
 import re
-import select
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 from labkit import workbook
+from labkit.trial import Limits, Trial
 from labkit.workbook import Source
 
 MAIN = "mydocker/main.py"
@@ -22,12 +19,6 @@ MAIN = "mydocker/main.py"
 WORDS = ("run", "-ti", "/bin/pwd")
 LIMIT = 20  # seconds
 TRACEBACK = "Traceback (most recent call last):\n"
-LONGEST = 1_000_000  # bytes of output
-_LAUNCH = (
-    "import os, sys; from labkit import sandbox; "
-    "sys.exit(sandbox.run(lambda: os.execv(sys.executable, [sys.executable, *sys.argv[1:]]),"
-    " session=True))"
-)
 _FRAME = re.compile(r'File "([^"\n]*)", line ([0-9]+)')
 
 
@@ -86,10 +77,12 @@ class _Outcome:
     Attributes:
         status: its exit status, None where it did not end by itself.
         output: what it printed, with the container's output.
+        exceeded: which limit ended it; "" while none did.
     """
 
     status: int | None
     output: str
+    exceeded: str
 
     @property
     def crashed(self) -> bool:
@@ -124,7 +117,7 @@ class _Outcome:
             return last_line
         command = f"`{' '.join(WORDS)}`"
         if self.status is None:
-            return f"{command} did not end: it took {LIMIT} seconds, or printed a megabyte"
+            return f"{command} did not end by itself: {self.exceeded}"
         return f"{command} ended with status {self.status}, and the command did not run"
 
 
@@ -146,31 +139,6 @@ def _edits(mine: dict[str, Source], delivered: dict[str, Source]) -> dict[str, s
 
 def _start(files: dict[str, Source]) -> _Outcome:
     """Run the runtime once, in a sandbox of its own that nothing outlives."""
-    command = [sys.executable, "-P", "-c", _LAUNCH, MAIN, *WORDS]
-    with subprocess.Popen(
-        command,
-        cwd=workbook.install(files),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    ) as launcher:
-        assert launcher.stdout
-        try:
-            output, ended = _read(launcher.stdout.fileno())
-            status = launcher.wait() if ended else None
-        finally:
-            launcher.kill()  # PID 1 of the sandbox goes with it, and all others with PID 1
-    return _Outcome(status, output.decode(errors="replace").replace("\r\n", "\n"))
-
-
-def _read(pipe: int) -> tuple[bytes, bool]:
-    """Return what comes through a pipe, and whether its end came within the limits."""
-    output, end = b"", time.monotonic() + LIMIT
-    while (left := end - time.monotonic()) > 0 and len(output) < LONGEST:
-        if select.select([pipe], [], [], left)[0]:
-            more = os.read(pipe, 65536)
-            if not more:
-                return output, True
-            output += more
-    return output, False
+    limits = Limits(seconds=LIMIT)
+    with Trial([sys.executable, MAIN, *WORDS], workbook.install(files), limits=limits) as trial:
+        return _Outcome(trial.wait(), trial.output, trial.exceeded)

@@ -12,6 +12,7 @@ import pytest
 from labkit import procfs
 from labkit.save import METADATA
 from tests import browser
+from tests.answers.stub import solution, stub
 from tests.browser import ROOT, Notebook, Terminal
 from tests.test_sandbox import until
 
@@ -410,3 +411,22 @@ def test_the_table_of_progress_leads_to_a_notebook(opened):
     page.get_by_role("link", name="05 The vanishing /proc").click()
     page.get_by_role("heading", name="05 The vanishing /proc").wait_for()
     assert page.url.endswith("/tree/05-the-vanishing-proc.ipynb")
+
+
+def test_an_exercise_from_the_stub_to_passed(opened):
+    head = "%load_ext labkit\nfrom labkit.check import check"
+    notebook = opened(head, f"%%answer 03.1\n{stub('03.1')}", 'check("03.1")')
+    page = notebook.page
+    page.get_by_text("✗ 03.1 not yet").wait_for()
+    shot(page, "exercise-not-yet")
+    notebook.code(1).locator(".jp-InputArea-editor .cm-content").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(f"%%answer 03.1\n{solution('03.1')}")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Shift+Enter")
+    page.get_by_text("✓ 03.1 passed").wait_for()
+    assert page.get_by_text("✗ 03.1 not yet").count() == 0
+    shot(page, "exercise-passed")
+    page = opened("from labkit.progress import progress\nprogress()").page
+    page.get_by_text(re.compile(r"^1 of [0-9]+ exercises passed\.")).wait_for()
+    shot(page, "progress")

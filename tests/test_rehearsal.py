@@ -113,7 +113,9 @@ def test_an_edit_that_never_ends_is_ended_with_all_its_processes(monkeypatch, lo
 
     monkeypatch.setattr(rehearsal, "_start", start_soon)
     said = rehearsal.broken(mine, files)
-    assert said.startswith(f"{line(mine, INIT, loop)}: `run -ti /bin/pwd` did not end: it took ")
+    assert said.startswith(
+        f"{line(mine, INIT, loop)}: `run -ti /bin/pwd` did not end by itself: it "
+    )
     assert seen == [None, 255]
     until(lambda: running_in(tmp_path) == [])
 

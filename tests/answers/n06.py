@@ -1,3 +1,51 @@
 """Notebook 06."""
 
-WRONG: dict[str, list[tuple[str, str]]] = {}
+from tests.answers.stub import solved, stub
+
+SLEEP = """
+import os
+ours, theirs = os.openpty()
+pid = os.fork()
+if pid == 0:
+    {child}
+    os.execvp("sleep", ["sleep", "1000"])
+os.close(theirs)
+{wait}
+"""
+WAIT = "os.waitpid(pid, 0)"
+STREAMS = "[os.dup2(theirs, stream) for stream in (0, 1, 2)]"
+OPEN = "os.open(os.ttyname(theirs), os.O_RDWR)"
+IF_PIPE = "    if not os.isatty(1):"
+CLOSE = "    os.close(loan)  # or it would wait for itself\n"
+FINALLY = 'try:\n    print("ready")\n    time.sleep(1000)\nfinally:\n    pass'
+SLEEPS = 'print("ready")\ntime.sleep(1000)'
+
+WRONG = {
+    "06.1": [
+        (SLEEP.format(child=STREAMS, wait=WAIT), "before it becomes `sleep`"),
+        (SLEEP.format(child=f"{STREAMS}; os.setsid()", wait=WAIT), "counts for nothing"),
+        (SLEEP.format(child=f"os.setsid(); {OPEN}", wait=WAIT), "`os.dup2(terminal, 0)`"),
+        (SLEEP.format(child="os.login_tty(theirs)", wait=""), "SIGHUP"),
+        ("print('Ss+ pts/7 sleep 1000')", "`os.waitpid(pid, 0)`"),
+    ],
+    "06.2": [
+        (solved("06.2", IF_PIPE, "    if True:"), "stairs"),
+        (solved("06.2", IF_PIPE, "    if not os.isatty(0):"), "output that counts"),
+        (
+            solved(
+                "06.2",
+                "settings[1] &= ~termios.ONLCR",
+                "tty.setraw(slave); settings = termios.tcgetattr(slave)",
+            ),
+            "One flag is enough",
+        ),
+        (solved("06.2", "settings[1] &=", "settings[3] &="), "output flags"),
+    ],
+    "06.3": [
+        (stub("06.3").replace(SLEEPS, FINALLY), "nobody is left"),
+        (solved("06.3", CLOSE, ""), "other end of its pipe"),
+        ("print('ready')", "one that has ended"),
+        (stub("06.3").replace("tty.setraw(0)", ""), "raw when you say"),
+        (stub("06.3").replace(SLEEPS, "time.sleep(1000)"), "prints nothing"),
+    ],
+}

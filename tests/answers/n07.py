@@ -1,3 +1,77 @@
 """Notebook 07."""
 
-WRONG: dict[str, list[tuple[str, str]]] = {}
+from tests.answers.stub import solved
+
+INIT = """
+import os, signal, sys
+from labkit import linux
+command = sys.argv[1:]
+pid = linux.clone({flags})
+if pid == 0:
+    {before}
+    child = os.fork()
+    if child == 0:
+        os.execvp(command[0], command)
+    {wait}
+_, status = os.waitpid(pid, 0)
+{end}
+"""
+PID = "linux.CLONE_NEWPID"
+ONE = "_, status = os.waitpid(child, 0); os._exit(os.waitstatus_to_exitcode(status))"
+ANY = "_, status = os.wait(); os._exit(os.waitstatus_to_exitcode(status))"
+LOOP = "[None for _ in iter(os.wait, None) if _[0] == child and os._exit(_[1] >> 8)]"
+END = "sys.exit(os.waitstatus_to_exitcode(status))"
+IGNORE = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+FORKS = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "1000"])
+    os._exit(0)
+while True:
+    os.wait()
+"""
+
+WRONG = {
+    "07.1": [
+        (INIT.format(flags=PID, before="", wait=ONE, end=END), "20 zombies"),
+        (INIT.format(flags=PID, before="", wait=ANY, end=END), "must not end before"),
+        (INIT.format(flags=PID, before="", wait=LOOP, end=""), "two steps"),
+        (INIT.format(flags=PID, before=IGNORE, wait=ONE, end=END), "No child processes"),
+        (INIT.format(flags="0", before="", wait=LOOP, end=END), "CLONE_NEWPID"),
+        ("print('PID 1: no zombies')", "must not end before"),
+    ],
+    "07.2": [
+        (solved("07.2", "if number == 15", "if True"), "Only SIGTERM"),
+        (solved("07.2", "number = linux.SIGINT", "print('SIGINT')"), "got SIGTERM"),
+        (
+            solved(
+                "07.2",
+                "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n",
+                "",
+                "        os.kill(child, number)",
+                "        os.kill(child, number)\n    if number == 15:\n        number = 2",
+            ),
+            "before the signal is sent",
+        ),
+    ],
+    "07.3": [
+        ('prediction = {"A": 143, "B": 137, "C": 143, "D": 4}', "no handler"),
+        ('prediction = {"A": 3, "B": 137, "C": 143, "D": 4}', "from outside"),
+        ('prediction = {"A": 3, "B": 3, "C": 3, "D": 4}', "somebody else is PID 1"),
+        ('prediction = {"A": 3, "B": 3, "C": 143, "D": 3}', "sets up a handler"),
+        ("print(3, 3, 143, 4)", "Write `prediction = …`"),
+        ("prediction = [3, 3, 143, 4]", "Leave the letters"),
+    ],
+    "07.4": [
+        (FORKS, "A session of its own"),
+        (
+            "import os\nos.execvp('setsid', ['setsid', 'nohup', 'sleep', '1000'])",
+            "ends when it does",
+        ),
+        ("print('sleep 1000 goes on')", "os.execvp"),
+    ],
+}

@@ -1,0 +1,206 @@
+"""Notebook 06: a real terminal."""
+
+import os
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.procfs import Process
+from labkit.trial import Trial
+
+SLEEP = ("sleep", "1000")
+MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
+OUTPUT_FLAGS, LOCAL_FLAGS = 1, 3  # where tcgetattr has them
+
+
+@exercise(
+    "06.1",
+    PYTHON,
+    "Four steps, in this order: make a terminal, be a session's leader, take the terminal, become "
+    "`sleep`. All but the first happen in the child.",
+    "`os.setsid()` makes the leader. A terminal that it opens then is its controlling terminal: "
+    "`os.open(os.ttyname(theirs), os.O_RDWR)`. `os.dup2` puts it at 0, 1 and 2.",
+    "`os.login_tty(theirs)` does the three steps of the child at once.",
+)
+def a_terminal_for_sleep(answer: Answer) -> str:
+    """The sleep leads a session whose controlling terminal is its input."""
+    with answer.start() as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, "`sleep 1000` at a terminal of its own")
+        want(
+            sleep,
+            "a process `sleep 1000` that stays",
+            trial.summary(),
+            "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as "
+            "long: when that is closed, the kernel sends SIGHUP to the session.",
+        )
+        assert sleep
+        session, terminal = _session(sleep)
+        want(
+            session == sleep.pid,
+            "a `sleep` that is the leader of its session",
+            "a `sleep` in the session of somebody else",
+            "The child calls `os.setsid()` before it becomes `sleep`.",
+        )
+        want(
+            terminal,
+            "a session with a controlling terminal",
+            f"a session without one, `sleep` has {_kind(sleep)} as its input",
+            "What was open before counts for nothing. The leader opens the terminal after "
+            "`os.setsid()`, or asks for it with the request `termios.TIOCSCTTY`.",
+        )
+        want(
+            _device(sleep, 0) == _device(sleep, 1) == terminal,
+            "that terminal as input and output of `sleep`",
+            f"{_kind(sleep)} as its input",
+            "`os.dup2(terminal, 0)`, and the same for 1 and 2.",
+        )
+        return "`sleep` leads its session, and its input is the controlling terminal"
+
+
+@exercise(
+    "06.2",
+    "mydocker/terminal.py",
+    "`open_terminal` has a flag of the terminal switched off already: ECHO, one of the *local* "
+    "flags, `settings[3]`. ONLCR is one of the *output* flags, `settings[1]`.",
+    "Ask `os.isatty(1)`. Your lines come after the loop that copies our settings.",
+)
+def no_carriage_return_in_a_pipe(answer: Answer) -> str:
+    """ONLCR is off where the output is no terminal, and on where it is one."""
+    stay = Path(answer.folder, "stay")
+    stay.write_text("#!/bin/sh\nexec sleep 1000\n")
+    stay.chmod(0o755)
+    with answer.start("run", "-t", "./stay") as trial:
+        want(
+            not _adds_return(_in_the_container(trial)),
+            "a terminal that leaves `\\n` alone, for `run -t … | cat`",
+            "one that makes `\\r\\n` of it",
+            "Change its output flags, and set them again with `termios.tcsetattr`.",
+        )
+    with answer.command("sh", "-c", f"{MYDOCKER} -it ./stay | cat", terminal=True) as trial:
+        settings = _in_the_container(trial)
+        want(
+            not _adds_return(settings),
+            "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
+            "one that makes `\\r\\n` of it",
+            "The input is a terminal here, the output is not. It is the output that counts, "
+            "and our settings must be copied before you change them.",
+        )
+        want(
+            settings[LOCAL_FLAGS] & termios.ISIG,
+            "a terminal in which Ctrl-C still is a signal",
+            "one that is raw",
+            "`tty.setraw` switches off more than the end of a line. One flag is enough: ONLCR.",
+        )
+    with answer.start("run", "-it", "./stay", terminal=True) as trial:
+        want(
+            _adds_return(_in_the_container(trial)),
+            "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
+            "one that leaves `\\n` alone, so that lines on the screen become stairs",
+            "Only where our output is no terminal: `os.isatty(1)`.",
+        )
+    return "into a pipe `\\n` stays `\\n`, at a terminal it becomes `\\r\\n`"
+
+
+@exercise(
+    "06.3",
+    PYTHON,
+    "After SIGKILL no line of yours runs, not `finally`, not `atexit`, no handler. Somebody else "
+    "has to do it: another process.",
+    "`os.fork()` before `ready`. The child waits in `os.read` on a pipe, until nobody is left who "
+    "could write to it.",
+    "The child first closes its own copy of the end that you hold, or it waits for itself.",
+)
+def be_the_keeper(answer: Answer) -> str:
+    """The terminal is raw while the program runs, and as before when SIGKILL has ended it."""
+    ours, fresh_terminal = os.openpty()
+    fresh = termios.tcgetattr(fresh_terminal)
+    os.close(ours)
+    os.close(fresh_terminal)
+    program = (sys.executable, PYTHON)
+    with answer.outlived(*program, terminal=True) as trial:
+        trial.until(
+            lambda: (
+                trial.find("sleep", "2000")
+                or ("ready" in trial.output and _is_raw(_settings(trial.program)))
+            )
+        )
+        ended_well(trial, "a program that prints `ready` and stays")
+        started = trial.find(*program)
+        want(
+            started and "ready" in trial.output,
+            "a program that prints `ready` and stays",
+            "one that has ended" if not started else "one that prints nothing",
+            "Leave the last three lines as they are.",
+        )
+        assert started
+        want(
+            _is_raw(_settings(trial.program)),
+            "a raw terminal while the program runs",
+            "one that is not",
+            "It has to be raw when you say `ready`.",
+        )
+        os.kill(started.pid, 9)
+        back = trial.until(
+            lambda: trial.find("sleep", "2000") and _settings(trial.program) == fresh
+        )
+        ended_well(trial, "a terminal as it was, after SIGKILL")
+        left = trial.find(*program)
+        want(
+            back,
+            "a terminal as it was, after SIGKILL",
+            "a raw one, and " + ("a process of yours that waits" if left else "nobody is left"),
+            "What does it wait for? It may hold the other end of its pipe itself: close that first."
+            if left
+            else "Who is left when you are gone, and how does he hear of it?",
+        )
+        return "raw while the program ran, and as before when SIGKILL had ended it"
+
+
+def _session(process: Process) -> tuple[int, int]:
+    """Return the PID of a process's session's leader, and its controlling terminal's device."""
+    text = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+    words = text[text.rfind(")") :].split()  # state, parent, group, session, tty_nr
+    return int(words[4]), int(words[5])
+
+
+def _device(process: Process, stream: int) -> int:
+    """Return which device a stream is, in the form of tty_nr in proc_pid_stat(5)."""
+    device = Path(f"/proc/{process.pid}/fd/{stream}").stat().st_rdev
+    major, minor = os.major(device), os.minor(device)
+    return major << 8 | minor & 0xFF | (minor & ~0xFF) << 12
+
+
+def _kind(process: Process) -> str:
+    """Say in a few words what the input of a process is."""
+    path = str(Path(f"/proc/{process.pid}/fd/0").readlink())
+    return "a terminal" if path.startswith("/dev/pts/") else f"`{path.split(':')[0]}`"
+
+
+def _in_the_container(trial: Trial) -> list[Any]:
+    """Return the settings of the terminal of the container that a trial starts."""
+    sleep = trial.until(lambda: trial.find(*SLEEP))
+    ended_well(trial, "a container whose command runs")
+    want(sleep, "a container whose command runs", trial.summary())
+    assert sleep
+    return _settings(sleep)
+
+
+def _adds_return(settings: list[Any]) -> bool:
+    flags = settings[OUTPUT_FLAGS]
+    return bool(flags & termios.OPOST and flags & termios.ONLCR)
+
+
+def _is_raw(settings: list[Any]) -> bool:
+    return not settings[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
+
+
+def _settings(process: Process) -> list[Any]:
+    """Return the settings of the terminal that is a process's input, as tcgetattr does."""
+    terminal = os.open(f"/proc/{process.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+    try:
+        return termios.tcgetattr(terminal)
+    finally:
+        os.close(terminal)

@@ -1,0 +1,233 @@
+"""Notebook 07: PID 1's job."""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+from labkit import procfs
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.procfs import Process
+from labkit.trial import Trial
+
+SLEEP = ("sleep", "1000")
+MYDOCKER = (sys.executable, "mydocker/main.py")
+ORPHANS = f"""#!{sys.executable}
+import os
+ended, alive = os.pipe()
+for _ in range(20):
+    if os.fork() == 0:
+        os.fork()  # the parent ends at once, so this one is an orphan
+        os._exit(0)
+    os.wait()
+os.close(alive)
+os.read(ended, 1)  # until all have ended
+os.execvp("sleep", ["sleep", "1000"])
+"""
+DIES = "kill -{} $$; exit 3"
+# What is run, and a hint for who is wrong about it.
+RUNS = {
+    "A": (
+        ("sh", "-c", DIES.format("TERM")),
+        "The shell is PID 1, and has no handler for SIGTERM.",
+    ),
+    "B": (
+        ("sh", "-c", DIES.format("KILL")),
+        "SIGKILL ends PID 1 when it comes from outside. Where does this one come from?",
+    ),
+    "C": (
+        ("--init", "sh", "-c", DIES.format("TERM")),
+        "With `--init` somebody else is PID 1. What is the status of who is ended by signal n?",
+    ),
+    "D": (
+        ("sh", "-c", f'trap "exit 4" TERM; {DIES.format("TERM")}'),
+        "`trap` sets up a handler. Does the protection of PID 1 cover that as well?",
+    ),
+}
+
+
+@exercise(
+    "07.1",
+    PYTHON,
+    "PID 1 forks, its child becomes the command. Then PID 1 waits for *all* that end, as "
+    "`supervise` does.",
+    "`pid, status = os.wait()` in a loop takes whoever has ended. When it was the command, leave "
+    "with its status: `os._exit(os.waitstatus_to_exitcode(status))`.",
+)
+def a_tiny_init(answer: Answer) -> str:
+    """PID 1 is not the command, reaps twenty orphans, and ends with the command's status."""
+    orphans = Path(answer.folder, "orphans")
+    orphans.write_text(ORPHANS)
+    orphans.chmod(0o755)
+    with answer.start("./orphans") as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, "a command that runs below PID 1 of a new PID namespace")
+        want(
+            sleep,
+            "a command that runs as long as it likes",
+            trial.summary(),
+            "PID 1 must not end before the command does, whoever else has ended meanwhile.",
+        )
+        assert sleep
+        want(
+            len(sleep.pids) > 2,
+            "a new PID namespace",
+            "a command in the sandbox's own",
+            "`linux.clone(linux.CLONE_NEWPID)`",
+        )
+        want(
+            sleep.pids[-1] != 1,
+            "a command below PID 1",
+            "a command that is PID 1 itself",
+            "PID 1 forks, and the child becomes the command.",
+        )
+        trial.until(lambda: not _left(trial))
+        zombies = len(_left(trial))
+        want(
+            not zombies,
+            "no zombie after twenty orphans have ended",
+            f"{zombies} zombies",
+            "PID 1 waits for its own child alone. `os.wait()` takes whoever has ended.",
+        )
+    status = random.randrange(20, 120)
+    with answer.start("sh", "-c", f"exit {status}") as trial:
+        found = trial.wait()
+        ended_well(trial, "the end of the program when its command has ended")
+        want(
+            found == status,
+            "a program that ends with the status of its command",
+            f"status {found}" if found in (0, 1, 255) else "another status",
+            "The status goes two steps: from the command to PID 1, and from PID 1 to you.",
+        )
+    return "twenty orphans ended and none is a zombie; the command's status came through"
+
+
+@exercise(
+    "07.2",
+    "mydocker/supervise.py",
+    "Every signal that is handed on passes `hand_on`, where `number` says which one it is.",
+    "SIGTERM is number 15, and `labkit.linux` has SIGINT.",
+)
+def another_signal(answer: Answer) -> str:
+    """The small init hands SIGTERM on as SIGINT, and the others as they are."""
+    names = ("INT", "TERM", "USR1")
+    statuses = dict(zip(names, random.sample(range(20, 120), len(names)), strict=True))
+    traps = [f"trap 'exit {status}' {name}" for name, status in statuses.items()]
+    stay = Path(answer.folder, "stay")
+    stay.write_text("\n".join(["#!/bin/sh", *traps, "sleep 1000 & wait", ""]))
+    stay.chmod(0o755)
+    for sent, wanted, hint in (
+        ("TERM", "INT", "Your line must come before the signal is sent."),
+        ("USR1", "USR1", "Only SIGTERM becomes another one."),
+    ):
+        with answer.start("run", "--init", "./stay") as trial:
+            want(
+                trial.until(lambda: trial.find(*SLEEP)),
+                "a container whose command runs",
+                trial.summary(),
+            )
+            trial.kill(getattr(signal, f"SIG{sent}"))
+            trial.until(lambda: trial.status is not None)
+            ended_well(trial, f"a command that ends when `mydocker` gets SIG{sent}")
+            got = [f"SIG{name}" for name, status in statuses.items() if status == trial.status]
+            want(
+                trial.status == statuses[wanted],
+                f"a command that gets SIG{wanted} when `mydocker` gets SIG{sent}",
+                f"one that got {got[0] if got else 'none that it knows'}",
+                hint,
+            )
+    return "SIGTERM arrives as SIGINT, SIGUSR1 as it is"
+
+
+@exercise(
+    "07.3",
+    PYTHON,
+    "For each ask: who is PID 1, has it a handler, does the signal come from inside?",
+    'Run them: `Shell().show("python3 mydocker/main.py run …; echo $?")`, with `from labkit.shell '
+    "import Shell`.",
+)
+def four_statuses(answer: Answer) -> str:
+    """The prediction holds what the kernel makes of four commands."""
+    prediction = answer.values("prediction")["prediction"]
+    want(
+        isinstance(prediction, dict) and set(prediction) == set(RUNS),
+        "a `prediction` for A, B, C and D",
+        "another one",
+        "Leave the letters as they are and write a number behind each.",
+    )
+    assert isinstance(prediction, dict)
+    for letter, (words, hint) in RUNS.items():
+        guess = prediction[letter]
+        with answer.command(*MYDOCKER, "run", *words) as trial:
+            status = trial.wait()
+        ended_well(trial, f"a container that runs {letter} to its end")
+        want(
+            guess is not None,
+            "your prediction of a status for each",
+            f"none for {letter}",
+            "A number between 0 and 255.",
+        )
+        wanted = f"what the kernel made of {letter}, just now"
+        want(guess == status, wanted, f"your prediction, {guess!r:.20}", hint)
+    return "four commands, and each ended with the status that you predicted"
+
+
+@exercise(
+    "07.4",
+    PYTHON,
+    "Who ends the others when `mydocker` is gone? The kernel ends PID 1, and with it all the rest. "
+    "So it is PID 1, your program, that has to stay.",
+    "The death signal is a setting of the process that gets it: whoever has asked for it can "
+    "take it back.",
+    "`linux.set_parent_death_signal(0)`",
+)
+def outlive_mydocker(answer: Answer) -> str:
+    """The sleep lives in the container after mydocker was ended by SIGKILL."""
+    with answer.outlived(*MYDOCKER, "run", sys.executable, PYTHON) as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP) or trial.find("sleep", "2000"))
+        ended_well(trial, "`sleep 1000` in the container")
+        want(
+            sleep and sleep.command[1] == "1000",
+            "`sleep 1000` in the container",
+            trial.summary(),
+            "Your program is PID 1, and the container ends when it does. It becomes the sleep by "
+            "`os.execvp`, or waits for it.",
+        )
+        mydocker, first = trial.find(*MYDOCKER), _first(trial)
+        want(mydocker and first, "`sleep 1000` in the container", "one that is alone")
+        assert mydocker and first
+        end = os.pidfd_open(first.pid)
+        os.kill(mydocker.pid, signal.SIGKILL)
+        # When its parent has taken its status, the kernel has sent all death signals. Who is
+        # about to end by SIGKILL doesn't stop any more.
+        trial.until(lambda: trial.find("sleep", "2000"))
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(end, signal.SIGSTOP)
+        os.close(end)
+        stopped = trial.until(lambda: _state(first.pid) == "T")
+        ended_well(trial, "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL")
+        want(
+            stopped and trial.find(*SLEEP),
+            "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL",
+            "nothing of the container is left",
+            "A session of its own or another parent is no help: when PID 1 ends, everybody in its "
+            "PID namespace does.",
+        )
+        return "`mydocker` was ended by SIGKILL, and the `sleep` in its container went on"
+
+
+def _left(trial: Trial) -> list[Process]:
+    """Return the orphans that are still in the table, zombies or not."""
+    return [process for process in trial.processes() if process.name == "orphans"]
+
+
+def _first(trial: Trial) -> Process | None:
+    """Return PID 1 of the container that a trial runs."""
+    return next((p for p in trial.processes() if len(p.pids) > 2 and p.pids[-1] == 1), None)
+
+
+def _state(pid: int) -> str:
+    found = procfs.process(pid)
+    return found.state if found else ""

@@ -1,0 +1,232 @@
+"""Notebook 08: without root."""
+
+import secrets
+import sys
+from pathlib import Path
+
+from labkit import procfs
+from labkit.exercise import PYTHON, SH, Answer, ended_well, exercise, want
+from labkit.procfs import Process
+
+SLEEP = ("sleep", "1000")
+MYDOCKER = (sys.executable, "mydocker/main.py", "run")
+USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
+CAP_SYS_ADMIN = 21  # linux/capability.h
+
+
+@exercise(
+    "08.1",
+    PYTHON,
+    "`become`, at the beginning of this notebook, does it for user 1000.",
+    "`/proc/self/uid_map` takes `1234 0 1`: first ID inside, first ID outside (you are 0 there), "
+    "how many. Before `gid_map`, `/proc/self/setgroups` takes `deny`.",
+)
+def another_number(answer: Answer) -> str:
+    """The sleep is user and group 1234 in a user namespace of its own."""
+    wanted = "`sleep 1000` as user and group 1234 of a user namespace"
+    with answer.start() as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, wanted, "Which three files, in which order, and which ID is outside?")
+        want(
+            sleep,
+            "a process `sleep 1000` that stays",
+            trial.summary(),
+            "Your program becomes `sleep`, or waits for it.",
+        )
+        assert sleep
+        user, group = _inside(sleep, "uid"), _inside(sleep, "gid")
+        want(
+            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces()["user"],
+            wanted,
+            "a sleep without a user namespace of its own",
+            "A number alone is not a namespace: `linux.unshare(linux.CLONE_NEWUSER)`.",
+        )
+        want(
+            user != {None},
+            "user 1234",
+            "a user who stands on no map, so the kernel shows 65534",
+            "`/proc/self/uid_map` is still empty. It takes one line.",
+        )
+        want(
+            user == {1234},
+            "user 1234",
+            f"user {_names(user)}",
+            "The first number of the map is the ID inside.",
+        )
+        want(
+            group == {1234},
+            "group 1234",
+            "a group that stands on no map" if group == {None} else f"group {_names(group)}",
+            "Groups have a map of their own, `gid_map`, accepted after `deny` in `setgroups`.",
+        )
+        return "`sleep` is user 1234 and group 1234 inside"
+
+
+@exercise(
+    "08.2",
+    "mydocker/init.py",
+    "Exec gives root its capabilities back, all that are in the *bounding set*. So the set has to "
+    "become smaller, before the exec.",
+    "`ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)`",
+)
+def a_root_that_may_not_mount(answer: Answer) -> str:
+    """The command of user 1000 has all capabilities but CAP_SYS_ADMIN, with --init and without."""
+    stay = Path(answer.folder, "stay")
+    stay.write_text("#!/bin/sh\nexec sleep 1000\n")
+    stay.chmod(0o755)
+    for words in (["./stay"], ["--init", "./stay"]):
+        with answer.command(*USER, *MYDOCKER, *words) as trial:
+            sleep = trial.until(lambda: trial.find(*SLEEP))
+            ended_well(trial, "a container whose command runs")
+            want(
+                sleep,
+                "a container whose command runs",
+                trial.summary(),
+                "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts.",
+            )
+            assert sleep
+            lacks = _every_capability() & ~_capabilities(sleep)
+            want(
+                lacks >> CAP_SYS_ADMIN & 1,
+                f"a command without CAP_SYS_ADMIN, for `run {' '.join(words)}`",
+                "one that has it",
+                "What root gives away it has again after exec. Make its bounding set smaller, in "
+                "the process that becomes the command.",
+            )
+            want(
+                lacks == 1 << CAP_SYS_ADMIN,
+                "a command that has all the other capabilities",
+                f"one that lacks {lacks.bit_count() - 1} more",
+                "One capability is enough: number 21.",
+            )
+    return "root inside has every capability but CAP_SYS_ADMIN"
+
+
+@exercise(
+    "08.3",
+    PYTHON,
+    "The inner `mydocker` is an ordinary command of the outer container. Who is it there, and does "
+    "the kernel refuse it the five namespaces?",
+    "The environment is clean in there: Python finds `labkit` by PYTHONPATH, and itself by PATH. "
+    "`-e` hands them on.",
+    'M = "python3 -S mydocker/main.py run -e PATH -e PYTHONPATH"',
+)
+def three_deep(answer: Answer) -> str:
+    """The command leads three PID namespaces deep, and the prediction is what it shows."""
+    values = answer.values("prediction", "command")
+    prediction, command = values["prediction"], values["command"]
+    want(
+        isinstance(command, str) and isinstance(prediction, dict),
+        "a `command` in a string and a `prediction` in a dictionary",
+        "something else",
+        "Leave their form as it is.",
+    )
+    assert isinstance(prediction, dict)
+    # The shell in between stays in the user namespace from which we count.
+    words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
+    with answer.command(*USER, *words) as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, "`sleep 1000`, three containers deep", "What is in its environment?")
+        want(
+            sleep,
+            "`sleep 1000`, three containers deep",
+            trial.summary(),
+            "Each container's command is the next `mydocker`. Does it find what it needs?",
+        )
+        assert sleep
+        outside = procfs.namespaces(trial.program.pid)
+        found = {
+            "pid": len(sleep.pids) - 2,
+            "user": len({_user(p) for p in trial.processes()} - {outside["user"], 0}),
+        }
+        want(found["pid"] == 3, "`sleep 1000`, three containers deep", f"{found['pid']} deep")
+        for kind, hint in (
+            ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
+            ("user", "When does `new_parent_process` ask for a user namespace?"),
+        ):
+            want(
+                prediction.get(kind) == found[kind],
+                f"as many new `{kind}` namespaces as the kernel has made",
+                f"your prediction, {prediction.get(kind)!r:.20}",
+                hint,
+            )
+    return f"new PID namespaces: {found['pid']}, new user namespaces: {found['user']}"
+
+
+@exercise(
+    "08.4",
+    SH,
+    "The container's `/proc` shows the container. Notebook 05: what a mount covers is still there.",
+    "What you have mounted you may also unmount: you are root here.",
+    "`umount /proc`, then look into `/proc/*/cmdline`. The words in there end with a zero byte.",
+)
+def a_look_outside(answer: Answer) -> str:
+    """The answer, a container's command, has found a word that only a process outside knows."""
+    word = f"word-{secrets.token_hex(8)}"
+    script = 'sh -c "sleep 1000; :" "$1" & shift; exec "$@"'
+    words = [*MYDOCKER, "sh", SH]
+    with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as trial:
+        trial.wait()
+        wanted = "the word in the file `found`"
+        ended_well(trial, wanted)
+        found = Path(answer.folder, "found")
+        want(
+            found.is_file(),
+            wanted,
+            "no such file",
+            "Your script stays in its folder and writes it there: `… > found`.",
+        )
+        text = found.read_text(errors="replace")
+        want(
+            word in text,
+            wanted,
+            "a file without it" if text.strip() else "an empty file",
+            "In the container's `/proc` there is nobody but the container. Whose `/proc` was there "
+            "before?",
+        )
+        return "a word that only a process outside the container had"
+
+
+def _inside(process: Process, kind: str) -> set[int | None]:
+    """Return the IDs that a process has in its user namespace, None for one on no map.
+
+    Args:
+        process: the process.
+        kind: "uid" or "gid".
+    """
+    lines = Path(f"/proc/{process.pid}/{kind}_map").read_text().splitlines()
+    ranges = [[int(word) for word in line.split()] for line in lines]
+
+    def inside(number: int) -> int | None:
+        for first, outside, count in ranges:
+            if outside <= number < outside + count:
+                return first + number - outside
+        return None
+
+    return {inside(int(word)) for word in _status(process, kind.title()).split()}
+
+
+def _names(numbers: set[int | None]) -> str:
+    return " and ".join(sorted("nobody" if n is None else str(n) for n in numbers))
+
+
+def _user(process: Process) -> int:
+    """Return a process's user namespace; 0 for a process that has ended meanwhile."""
+    try:
+        return procfs.namespaces(process.pid)["user"]
+    except (OSError, KeyError):
+        return 0
+
+
+def _capabilities(process: Process) -> int:
+    return int(_status(process, "CapEff"), 16)
+
+
+def _every_capability() -> int:
+    return (2 << int(Path("/proc/sys/kernel/cap_last_cap").read_text())) - 1
+
+
+def _status(process: Process, key: str) -> str:
+    """Return what stands behind a word in proc_pid_status(5)."""
+    lines = Path(f"/proc/{process.pid}/status").read_text(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines)[key].strip()
