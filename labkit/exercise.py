@@ -202,6 +202,15 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
         raise Wrong(wanted, trial.summary(), hint)
 
 
+@contextlib.contextmanager
+def staying(wanted: str, hint: str) -> Iterator[None]:
+    """Raise `Wrong` where a process ends while the judge looks at it."""
+    try:
+        yield
+    except (FileNotFoundError, ProcessLookupError):
+        raise Wrong(wanted, "one that soon ends", hint) from None
+
+
 def _force(function: Callable[[str], object], path: str, _: object) -> None:
     """Remove what an answer has locked: shutil.rmtree calls this where it fails."""
     place = Path(path)

@@ -11,6 +11,7 @@ import os
 import pty
 import resource
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -30,6 +31,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 BEAT = 0.02  # seconds between two looks
 QUIET = 2.0  # seconds without any change after which nothing is expected any more
+LOOKS = 25  # after as many, one that never rests is taken for one that stays
 PROGRAM = 2  # its PID in the sandbox
 SIZE = (24, 80)  # rows and columns of a trial's terminal
 
@@ -46,7 +48,7 @@ class Limits:
         file: MiB, of each file that it writes.
     """
 
-    seconds: float = 10
+    seconds: float = 20
     processes: int = 64
     memory: int = 512
     output: int = 1_000_000
@@ -143,9 +145,30 @@ class Trial:
         raise ProcessLookupError("the program has ended")
 
     def find(self, *command: str) -> Process | None:
-        """Return the first process that was started with these words, None where there is none."""
-        living = (process for process in self.processes() if process.state != "Z")
-        return next((p for p in living if p.command[: len(command)] == command), None)
+        """Return the first process that was started with these words, None where there is none.
+
+        Of the first word, only the program's name counts: `/bin/sleep` was started as `sleep`, too.
+        """
+        wanted = (Path(command[0]).name, *command[1:])
+        for process in self.processes():
+            name = Path(process.command[0]).name if process.command else ""
+            words = (name, *process.command[1:])
+            if process.state != "Z" and words[: len(wanted)] == wanted:
+                return process
+        return None
+
+    def running(self, program: str) -> Process | None:
+        """Return the first process that runs a program, whatever it calls itself.
+
+        Args:
+            program: is looked for in PATH; the process's `/proc/PID/exe` must be this very file.
+        """
+        file = shutil.which(program) or program
+        for process in self.processes():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if Path(f"/proc/{process.pid}/exe").samefile(file):
+                    return process
+        return None
 
     def summary(self) -> str:
         """Say in a few words how it stands."""
@@ -156,7 +179,8 @@ class Trial:
             error = f": {lines[-1][:200]}" if "Traceback (most recent call last):" in lines else ""
             return f"the answer ended with status {self.status}{error}"
         names = [process.name for process in self.processes()]
-        return f"{len(names)} processes: {', '.join(names[:8])}"
+        count = "one process" if len(names) == 1 else f"{len(names)} processes"
+        return f"{count}: {', '.join(names[:8])}"
 
     def until(self, condition: Callable[[], T]) -> T | None:
         """Look again and again until a condition holds.
@@ -178,11 +202,23 @@ class Trial:
             if ended or self._is_over_a_limit():
                 return None
             now = self._signature()
-            if now != before:
+            if now != before or not self._waits():
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
             select.select([self._ours] if self.status is None else [], [], [], BEAT)
+
+    def stays(self) -> bool:
+        """Wait until the program waits for something, and say whether it does: it may end, too."""
+        before, looks = "", 0
+
+        def waits() -> bool:
+            nonlocal before, looks
+            now, last = self._signature(), before
+            before, looks = now, looks + 1
+            return (now == last and self._waits()) or looks > LOOKS
+
+        return bool(self.until(waits)) and self.status is None
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
@@ -271,6 +307,11 @@ class Trial:
     def _stop(self, reason: str) -> None:
         self.exceeded = self.exceeded or reason
         self._launcher.send_signal(signal.SIGKILL)
+
+    def _waits(self) -> bool:
+        """Whether the program has begun, and none of its processes wants a processor or a disk."""
+        states = {process.state for process in self.processes()}
+        return bool(states) and not states & {"R", "D"}
 
     def _signature(self) -> str:
         """Whatever changes when a process of the program does something."""

@@ -1,12 +1,16 @@
 """Notebook 03: the first container."""
 
+import contextlib
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
 from labkit.procfs import Process
+from labkit.trial import PROGRAM
 
 SLEEP = ("sleep", "1000")
+STAYS = "a process `sleep 1000` that stays"
+WAIT = "The program itself should wait for the sleep: `os.waitpid(pid, 0)`."
 
 
 @exercise(
@@ -19,31 +23,36 @@ SLEEP = ("sleep", "1000")
 )
 def a_proc_of_its_own(answer: Answer) -> str:
     """The sleep is PID 1 and alone in its /proc; the program's own /proc still tells of itself."""
-    with answer.start() as trial:
+    with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         ended_well(trial, "`sleep 1000` as PID 1 of a new PID namespace")
         want(
-            sleep,
-            "a process `sleep 1000` that stays",
+            sleep and trial.stays(),
+            STAYS,
             trial.summary(),
-            "The program itself should wait for the sleep: `os.waitpid(pid, 0)`.",
+            "What it printed says what the child met." if "Traceback" in trial.output else WAIT,
         )
         assert sleep
         want(
-            len(sleep.pids) == 3 and sleep.pids[-1] == 1,
+            len(sleep.pids) > 2 and sleep.pids[-1] == 1,
             "`sleep 1000` as PID 1 of a new PID namespace",
-            f"PID {sleep.pids[-1]}" + " of the sandbox's own" * (len(sleep.pids) == 2),
-            "Which flag begins a new count? The child of that `clone` is number 1.",
+            f"PID {sleep.pids[-1]} of "
+            + ("the namespace that it was in before" if len(sleep.pids) == 2 else "a new one"),
+            "Which flag begins a new count? The child of that `clone` is number 1."
+            if len(sleep.pids) == 2
+            else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
         want(
-            _listed(trial.program) != ["1"] and _listed(trial.program),
+            PROGRAM in _listed(trial.program),
             "a `/proc` outside that is as it was",
             "the sleep's `/proc` has covered the one outside",
-            "The child mounted in a table that it shares. A new one comes with `CLONE_NEWNS`.",
+            "The child mounted in a table of mounts that it shares with the program. It needs "
+            "`CLONE_NEWNS` for itself alone.",
         )
+        trial.until(lambda: _listed(sleep) == {1})
         listed = _listed(sleep)
         want(
-            listed == ["1"],
+            listed == {1},
             "a `/proc` that shows PID 1 and nobody else to the sleep",
             f"{len(listed)} processes in it",
             "It still reads the old `/proc`. Mount a new one, in the child, before `exec`.",
@@ -64,7 +73,12 @@ def a_name_for_the_container(answer: Answer) -> str:
     wanted = "the host name `box` where the command runs"
     with answer.start("run", "-ti", "./stay") as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
-        want(sleep, "a container whose command runs", trial.summary())
+        want(
+            sleep,
+            "a container whose command runs",
+            trial.summary(),
+            "`init` did not come as far as the command. What it printed says why.",
+        )
         assert sleep
         trial.until(lambda: procfs.hostname(sleep.pid) == "box")
         found = procfs.hostname(sleep.pid)
@@ -79,7 +93,9 @@ def a_name_for_the_container(answer: Answer) -> str:
             found == "box",
             wanted,
             f"`{found}`",
-            "Does your line run before the command starts? After `os.waitpid` it is too late.",
+            "Does your line run before the command starts? After `os.waitpid` it is too late."
+            if found == outside
+            else "Exactly `box`: small letters, and nothing behind them.",
         )
         return "`box` inside, `lab` outside"
 
@@ -87,47 +103,58 @@ def a_name_for_the_container(answer: Answer) -> str:
 @exercise(
     "03.3",
     PYTHON,
-    "`ps` skips a folder in `/proc` in which it finds no file `stat`.",
+    "`ps` reads `/proc/PID/stat` of each folder in `/proc`, and skips those where it finds none.",
     "What is mounted on a folder hides what was in it: an empty tmpfs on `/proc/PID`, say.",
 )
 def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
-    with answer.start() as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
+    with answer.start() as trial, staying(STAYS, WAIT):
+        sleep = trial.until(lambda: trial.running("sleep"))
         ended_well(trial, "`sleep 1000`, alive and hidden")
         want(
             sleep,
-            "a process `sleep 1000` that stays",
+            STAYS,
             trial.summary(),
             "Ending it is one way to hide it, but that is not what is asked.",
         )
         assert sleep
-        number = str(sleep.pids[1])
-        trial.until(lambda: number not in _listed(trial.program))
-        listed = _listed(trial.program)
+        number = sleep.pids[1]
         want(
-            listed,
-            "a `ps` that shows the others",
-            "no process at all in `/proc`",
-            "You have hidden all of `/proc`. Cover the folder of one process.",
+            len(sleep.pids) == 2,
+            "a sleep in the same PID namespace as the program",
+            "one in a PID namespace of its own",
+            "Let it start as it was, with `fork`, and change what `ps` reads.",
         )
+
+        def others() -> set[int]:
+            return {1, *(process.pids[1] for process in trial.processes())} - {number}
+
+        trial.until(lambda: _listed(trial.program) == others())
+        listed, expected = _listed(trial.program), others()
         want(
             number not in listed,
             "a `/proc` in which the sleep is missing",
             "the sleep stands in it, under whatever name",
-            "What decides is not the name but the folder: cover `/proc/PID`.",
+            "What decides is not the name but the folder: cover `/proc/PID`, where the program "
+            "sees it, too.",
         )
         want(
-            sleep.pids[1:] == (int(number),),
-            "a sleep in the same PID namespace as the program",
-            "one that hides in a PID namespace of its own",
+            listed >= expected,
+            "a `ps` that shows the others",
+            f"{len(listed & expected)} of {len(expected)} in `/proc`",
+            "You have hidden more than one process. Cover the folder of the sleep alone.",
         )
         return f"the kernel has the sleep, and `/proc` shows the {len(listed)} others"
 
 
-def _listed(process: Process) -> list[str]:
-    """Return the PIDs that `ps` would show to a process: those with a file `stat`."""
-    proc = Path(f"/proc/{process.pid}/root/proc")
-    return [
-        path.name for path in proc.iterdir() if path.name.isdigit() and (path / "stat").exists()
-    ]
+def _listed(process: Process) -> set[int]:
+    """Return the PIDs that `ps` would show to a process: those that a file `stat` in /proc names.
+
+    Empty where its /proc is no proc file system.
+    """
+    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
+    found = set()
+    for stat in Path(f"/proc/{process.pid}/root/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile, or is covered
+            found.add(int(stat.read_text(errors="replace").split(" ")[0]))
+    return found if tops[-1:] == ["proc"] else set()

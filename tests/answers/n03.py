@@ -12,6 +12,9 @@ if pid == 0:
 {wait}
 """
 MOUNT = 'linux.mount("proc", "/proc", "proc")'
+FAKE = """linux.mount("none", "/proc", "tmpfs")
+    os.mkdir("/proc/1")
+    open("/proc/1/stat", "w").write("1 (sleep) S")"""
 WAIT = "os.waitpid(pid, 0)"
 BOTH = "linux.CLONE_NEWPID | linux.CLONE_NEWNS"
 HIDE = """
@@ -27,9 +30,13 @@ os.waitpid(pid, 0)
 WRONG = {
     "03.1": [
         (SLEEP.format(flags="linux.CLONE_NEWPID", mount=MOUNT, wait=WAIT), "`CLONE_NEWNS`"),
+        ('import os\nos.execvp("unshare", "unshare -pf --mount-proc sleep 1000".split())', "alone"),
         (SLEEP.format(flags="linux.CLONE_NEWNS", mount="pass", wait=WAIT), "a new count"),
         (SLEEP.format(flags=BOTH, mount="pass", wait=WAIT), "before `exec`"),
         (SLEEP.format(flags=BOTH, mount=MOUNT, wait=""), "os.waitpid(pid, 0)"),
+        (SLEEP.format(flags=BOTH, mount=FAKE, wait=WAIT), "in the child, before `exec`"),
+        (SLEEP.format(flags=BOTH, mount="linux.mount('proc', '/prox')", wait=WAIT), "child met"),
+        ("import os\nos.system('unshare -pf --mount-proc sh -c \"sleep 1000; :\"')", "with `exec`"),
         ("print('sleep 1000 is PID 1, and alone')", "os.waitpid(pid, 0)"),
     ],
     "03.2": [
@@ -44,11 +51,18 @@ WRONG = {
             "too late",
         ),
         (solved("03.2", '    sethostname("box")', '    print("box")'), "found: `lab`"),
+        (solved("03.2", '"box"', '"Box"'), "small letters"),
         (solved("03.2", "sethostname(", "set_host_name("), "NameError"),
     ],
     "03.3": [
         (HIDE.format(hide="os.kill(pid, 9)"), "not what is asked"),
-        (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "all of `/proc`"),
+        (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "more than one process"),
+        (
+            HIDE.format(hide='os.mkdir("proc")\nlinux.mount("none", "proc", "tmpfs")'),
+            "not the name",
+        ),
+        (HIDE.replace('"sleep", ["sleep"', '"sleep", ["nothing"').format(hide=""), "not the name"),
+        (HIDE.replace("os.fork()", "linux.clone(linux.CLONE_NEWPID)").format(hide=""), "`fork`"),
         (HIDE.format(hide="open(f'/proc/{pid}/comm', 'w').write('nobody')"), "not the name"),
     ],
 }

@@ -1,0 +1,225 @@
+"""Notebook 04: exec."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
+from labkit.procfs import Process
+from labkit.trial import PROGRAM, Trial
+
+SLEEP = ("sleep", "1000")
+# Sets up whatever is asked about, stops until the judge has looked, and becomes another program.
+EXPERIMENT = """
+import os, signal, threading
+if os.fork() == 0:
+    signal.pause()
+os.chdir("/")
+file = open("/etc/passwd")
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+signal.signal(signal.SIGUSR2, print)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+os.kill(os.getpid(), signal.SIGSTOP)
+os.execvp("sleep", ["sleep", "1000"])
+"""
+WAIT = "The program must become the sleep or wait for it."
+BUSY = "This is no fault of yours. Is the machine very busy? Check once more."
+WHY = {
+    "its PID": "It is still the same process: exec makes no new one.",
+    "its child": "It is still the same process, so its children are still its children.",
+    "its second thread": "All threads run in the memory of the old program, which is gone.",
+    "its working directory": "That belongs to the process, not to the program.",
+    "a file that Python opened": "Python marks what it opens close-on-exec.",
+    "a signal that it ignores": "To ignore takes no code, so the kernel can go on doing it.",
+    "a handler for a signal": "A handler is a function of the old program, which is gone.",
+    "a signal that it blocks": "The mask of blocked signals belongs to the process.",
+}
+
+
+@exercise(
+    "04.1",
+    PYTHON,
+    "What needs the old program's memory cannot outlive it.",
+    "The table in this notebook tells of all but one; `man 2 execve` has that, too.",
+)
+def what_survives(answer: Answer) -> str:
+    """The guesses are what /proc shows of a process before and after it becomes a sleep."""
+    with answer.command(sys.executable, "-c", EXPERIMENT) as trial:
+        stopped = trial.until(lambda: trial.program.state == "T")
+        want(stopped, "an experiment that runs", trial.summary(), BUSY)
+        program = trial.program
+        before = _everything(trial, program)
+        trial.kill(signal.SIGCONT)
+        want(trial.until(lambda: trial.find(*SLEEP)), "its exec", trial.summary(), BUSY)
+        after = _everything(trial, program)
+    survives = {name: before[name] == after[name] for name in before}
+    guesses = answer.values("survives")["survives"]
+    want(isinstance(guesses, dict), "a dictionary `survives`", f"a {type(guesses).__name__}")
+    assert isinstance(guesses, dict)
+    missing = [name for name in survives if not isinstance(guesses.get(name), bool)]
+    want(
+        not missing,
+        f"True or False for each of the {len(survives)}",
+        f"no guess yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
+        "True: the process has it after `exec` as it had it before. False: gone, or another.",
+    )
+    right = [name for name in survives if guesses[name] == survives[name]]
+    for name, truth in survives.items():
+        want(
+            name in right,
+            f"`{name}` survives: {truth}, as `/proc` shows before and after",
+            f"{guesses[name]} ({len(right)} of {len(survives)} are right)",
+            WHY[name],
+        )
+    return f"{sum(survives.values())} of {len(survives)} survive, and you knew which"
+
+
+@exercise(
+    "04.2",
+    PYTHON,
+    "`os.execvp` makes this process another program; everything else makes a second process.",
+    "`os.set_inheritable(file.fileno(), True)` takes close-on-exec off.",
+)
+def a_file_handed_on(answer: Answer) -> str:
+    """The program itself has become the sleep, and still has the file open."""
+    letter = Path(answer.folder, "letter")
+    letter.write_text("Dear sleep\n")
+    hint = "Let the program itself become the sleep, with `os.execvp`."
+    with answer.start() as trial, staying("a process `sleep 1000` that stays", hint):
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        ended_well(trial, "a program that becomes `sleep 1000`")
+        want(sleep, "a process `sleep 1000` that stays", trial.summary(), hint)
+        assert sleep
+        want(
+            sleep.pids[1:] == (PROGRAM,),
+            "one process, which Python began and in which `sleep` goes on",
+            trial.summary(),
+            "`fork`, `subprocess` and `os.system` make a second process. In a shell, too, it is "
+            "the word `exec` that makes none.",
+        )
+        files = _open_files(sleep)
+        want(
+            any(_is(file, letter) for file in files),
+            "`letter` among the open files of `sleep`",
+            f"{len(files)} descriptors, none of them `letter`",
+            "Python marks what it opens close-on-exec, unless you say otherwise. (And a `with` "
+            "block closes it.)",
+        )
+        return "one process, first `python3`, now `sleep`, and `letter` is open in it"
+
+
+@exercise(
+    "04.3",
+    "mydocker/init.py",
+    "Which signals does Python ignore? Look: `signal.getsignal(signal.SIGPIPE)`. There is one "
+    "more, SIGXFSZ.",
+    "`signal.signal(number, signal.SIG_DFL)` gives a signal its default action back. For both, "
+    "before `execv`.",
+)
+def nothing_ignored(answer: Answer) -> str:
+    """The container's command ignores none of the signals that Python ignores."""
+    Path(answer.folder, "stay").write_text("#!/bin/sh\nexec sleep 1000\n")
+    Path(answer.folder, "stay").chmod(0o755)
+    hint = "`init` did not come as far as the command. What it printed says why."
+    with answer.start("run", "-ti", "./stay") as trial:
+        sleep = trial.until(lambda: trial.find(*SLEEP))
+        want(sleep, "a container whose command runs", trial.summary(), hint)
+        assert sleep
+        # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
+        ignored = _signals(sleep, "SigIgn") & {signal.SIGPIPE, signal.SIGXFSZ}
+        names = ", ".join(signal.Signals(number).name for number in sorted(ignored))
+        want(
+            not ignored,
+            "a command that ignores no signal because of Python",
+            f"it ignores {names}",
+            "One is left. A second line of the same kind cures it."
+            if len(ignored) == 1
+            else "Python ignores them, and exec keeps that. Set them to `signal.SIG_DFL` before "
+            "`execv`: behind it no line runs.",
+        )
+        return "neither SIGPIPE nor SIGXFSZ is in the command's `SigIgn`"
+
+
+@exercise(
+    "04.4",
+    PYTHON,
+    "`args` in `ps` is what the caller of exec wrote: `os.execv(path, [name, …])`. The first "
+    "word need not be the program's name.",
+    "`comm` is the name of the file that was executed. A symbolic link to it has a name of its "
+    "own.",
+)
+def a_sleep_called_nothing(answer: Answer) -> str:
+    """A process runs the file of sleep; its comm and its first argument are nothing."""
+    with answer.start() as trial, staying("a process that runs `sleep` and stays", WAIT):
+        wanted = ("nothing", "nothing")
+        sleep = trial.until(lambda: trial.running("sleep"))
+        ended_well(trial, "a process that runs `sleep`, called `nothing`")
+        want(
+            sleep,
+            "a process that runs the file of `sleep` and stays",
+            trial.summary(),
+            WAIT
+            if trial.status is not None
+            else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
+        )
+        trial.until(lambda: _names(trial.running("sleep")) == wanted)
+        want(
+            trial.stays(),
+            "a process that runs `sleep` and stays",
+            trial.summary(),
+            WAIT,
+        )
+        comm, args = _names(trial.running("sleep"))
+        hint = "`args` is the list that exec was given. Its first word is yours to choose."
+        want(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)
+        want(
+            comm == "nothing",
+            "`nothing` as the kernel's own name, `comm`",
+            f"`{comm}`",
+            "exec sets `comm` anew, to the name of the file that it executes. By which name did "
+            "you call the file?",
+        )
+        return "`comm` and `args` say `nothing`; `exe` leads to `sleep`"
+
+
+def _everything(trial: Trial, process: Process) -> dict[str, object]:
+    """Return what /proc shows of each thing that WHY names."""
+    place = Path(f"/proc/{process.pid}")
+    passwd = Path("/etc/passwd")
+    now = next(p for p in trial.processes() if p.pid == process.pid)
+    found: list[object] = [
+        now.pids,
+        [child.pid for child in trial.processes() if child.ppid == process.pid],
+        len(list((place / "task").iterdir())),
+        (place / "cwd").readlink(),
+        any(_is(file, passwd) for file in _open_files(process)),
+        signal.SIGUSR1 in _signals(process, "SigIgn"),
+        signal.SIGUSR2 in _signals(process, "SigCgt"),
+        signal.SIGHUP in _signals(process, "SigBlk"),
+    ]
+    return dict(zip(WHY, found, strict=True))
+
+
+def _open_files(process: Process) -> list[Path]:
+    return list(Path(f"/proc/{process.pid}/fd").iterdir())
+
+
+def _is(file: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(file.stat(), other.stat())
+    except OSError:  # closed meanwhile
+        return False
+
+
+def _signals(process: Process, kind: str) -> set[int]:
+    """Return the signals in a mask of /proc/PID/status, such as SigIgn; see proc_pid_status(5)."""
+    lines = Path(f"/proc/{process.pid}/status").read_text(errors="replace").splitlines()
+    mask = int(next(line.split()[1] for line in lines if line.startswith(f"{kind}:")), 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def _names(process: Process | None) -> tuple[str, str]:
+    """Return a process's comm and its first argument."""
+    return (process.name, (*process.command, "")[0]) if process else ("", "")

@@ -1,0 +1,208 @@
+"""Notebook 05: the vanishing /proc."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labkit import procfs
+from labkit.exercise import PYTHON, SH, Answer, ended_well, exercise, want
+from labkit.procfs import Mount, Process
+
+RUN = "python3 mydocker/main.py run"
+# Commands, each with a hint at its status.
+STATUSES = {
+    "sh -c 'exit 300'": "A status has eight bits. What is left of 300?",
+    "nosuch": "Shells and runtimes have a number of their own for: not found.",
+    "/etc/passwd": "It is found, but nobody may execute it. That has another number.",
+    "sh -c 'kill -9 $$; exit 3'": "This shell is PID 1, and who may kill PID 1?",
+    "sleep 1000": "128 and the signal's number.",
+}
+
+
+@exercise(
+    "05.1",
+    "mydocker/init.py",
+    "The table of propagation types has one that hears and does not speak.",
+    "`MS_SLAVE` takes the place of `MS_PRIVATE`; `MS_REC` stays.",
+)
+def news_in_one_direction(answer: Answer) -> str:
+    """What the machine mounts comes in, what the container mounts does not go out."""
+    for name in ("usb", "own"):
+        Path(answer.folder, name).mkdir()
+    inside = "echo > up; read word < down; mount -t tmpfs own own"
+    machine = "read word < up; mount -t tmpfs usb usb; echo > down"
+    with _machine(answer, inside, machine) as (outer, inner):
+        own = [mount.target for mount in procfs.mounts(outer.pid) if mount.source == "own"]
+        usb = [mount.target for mount in procfs.mounts(inner.pid) if mount.source == "usb"]
+        want(
+            not own,
+            "no mount of the container's on the machine",
+            "one that was made in the container",
+            "Something is still shared. Does your flag reach all mounts below `/` (`MS_REC`), "
+            "and before proc is mounted?",
+        )
+        want(
+            usb,
+            "in the container, what the machine mounts later",
+            "nothing of it",
+            "Private is deaf in both directions. Which type still hears its master?",
+        )
+        return "a mount of the machine came in, one of the container did not go out"
+
+
+@exercise(
+    "05.2",
+    PYTHON,
+    "Two of the five stand in this notebook. Try the others in a terminal, with `labkit run`.",
+    "300 modulo 256; 127; 126; nothing inside kills PID 1; from outside 9 does.",
+)
+def statuses(answer: Answer) -> str:
+    """The guesses are the statuses with which the runtime ends."""
+    found = _statuses(answer)
+    guesses = answer.values("statuses")["statuses"]
+    want(isinstance(guesses, dict), "a dictionary `statuses`", f"a {type(guesses).__name__}")
+    assert isinstance(guesses, dict)
+    missing = [c for c in found if type(guesses.get(c)) is not int]
+    want(
+        not missing,
+        f"a number for each of the {len(found)} commands",
+        f"no guess yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
+        "A number from 0 to 255.",
+    )
+    right = [command for command in found if guesses[command] == found[command]]
+    for command in found:
+        want(
+            command in right,
+            f"the status with which `{command}` ends",
+            f"{guesses[command]}, and it ends with another "
+            f"({len(right)} of {len(found)} are right)",
+            STATUSES[command],
+        )
+    return f"{', '.join(str(status) for status in found.values())}, each as you said"
+
+
+@exercise(
+    "05.3",
+    "mydocker/init.py",
+    "A tmpfs is mounted as proc is: any word as its source, and `tmpfs` as its type.",
+    '`mount("shm", "/dev/shm", "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV)`, behind the line that '
+    "makes the mounts private.",
+)
+def shared_memory_of_its_own(answer: Answer) -> str:
+    """A tmpfs with three flags lies on the container's /dev/shm, and not on the machine's."""
+    with _machine(answer, ":", ":") as (outer, inner):
+        want(
+            len(_shm(outer.pid)) == len(_shm("self")),
+            "a `/dev/shm` of the machine that is as it was",
+            "a new one that came from the container",
+            "Your line comes before the mounts are private, so the machine got it, too.",
+        )
+        want(
+            Path(f"/proc/{inner.pid}/root/dev/shm").is_dir(),
+            "a folder `/dev/shm` in the container",
+            "none, something else covers `/dev`",
+            "Mount on `/dev/shm`, not on `/dev`, which holds more.",
+        )
+        found = _shm(inner.pid)[-1:]
+        own = _device(inner) != _device(outer)
+        want(
+            own and found and found[0].fstype == "tmpfs",
+            "a tmpfs on `/dev/shm` that the machine does not have",
+            f"{found[0].fstype} on it" if own and found else "the files of the machine's",
+            "A new file system is wanted, of type `tmpfs`, before `execvp`. (A bind mount would "
+            "show the same files once more.)",
+        )
+        missing = {"noexec", "nosuid", "nodev"} - set(found[0].options.split(","))
+        want(
+            not missing,
+            "the three flags on it: noexec, nosuid, nodev",
+            f"no {', '.join(sorted(missing))}",
+            "The fourth argument of `mount`: the same flags as for proc.",
+        )
+        return "a tmpfs of the container's own on `/dev/shm`, and the machine's is as it was"
+
+
+@exercise(
+    "05.4",
+    SH,
+    "`nsenter --uts=FILE COMMAND` runs a command in the UTS namespace that a file "
+    "`/proc/PID/ns/uts` stands for. A process of the machine has such a file, in the machine's "
+    "`/proc`.",
+    "Version 3 only *covers* the machine's `/proc`. `umount /proc` takes the cover off.",
+)
+def a_name_for_the_machine(answer: Answer) -> str:
+    """From inside, the machine's host name has become mine."""
+    script = f"{RUN} sh {SH}; exec sleep 3000"
+    with answer.command("sh", "-c", script) as trial:
+
+        def renamed() -> bool:
+            return procfs.hostname(trial.program.pid) == "mine"
+
+        trial.until(lambda: renamed() or trial.find("sleep", "3000"))
+        ended_well(trial, "a script that comes to its end")
+        want(
+            trial.status is None and renamed(),
+            "the host name `mine` on the machine",
+            f"`{procfs.hostname(trial.program.pid)}`" if trial.status is None else trial.summary(),
+            "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in "
+            "there is the container's PID 1, too. Is there another `/proc`?",
+        )
+        return "the machine is called `mine`, by somebody in a container"
+
+
+@contextmanager
+def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Process, Process]]:
+    """Run a container on a machine whose mounts are shared.
+
+    Args:
+        answer: the runtime.
+        inside: what the container does before it is ready, in sh.
+        outside: what the machine does meanwhile.
+
+    Yields:
+        a process of the machine, and the container's.
+    """
+    for name in ("up", "down"):
+        os.mkfifo(Path(answer.folder, name))
+    Path(answer.folder, "inside").write_text(f"{inside}\nexec sleep 1000\n")
+    words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
+    with answer.command(*words, f"{RUN} sh inside & {outside}; wait") as trial:
+        inner = trial.until(lambda: trial.find("sleep", "1000"))
+        want(
+            inner,
+            "a container whose command runs",
+            trial.summary(),
+            "`init` did not come as far as the command. What it printed says why.",
+        )
+        assert inner
+        yield trial.program, inner
+
+
+def _statuses(answer: Answer) -> dict[str, int]:
+    """Run each command in a container of its own; the sleep gets signal 9 from outside."""
+    script = "\n".join(f"{RUN} {command}; echo $? >> found" for command in STATUSES)
+    with answer.command("sh", "-c", script) as trial:
+        sleep = trial.until(lambda: trial.find("sleep", "1000"))
+        want(
+            sleep,
+            "a runtime that starts five containers",
+            trial.summary(),
+            "This is no fault of the numbers. Does your version 3 work? Is the machine very busy?",
+        )
+        assert sleep
+        os.kill(sleep.pid, signal.SIGKILL)
+        trial.wait()
+    found = Path(answer.folder, "found").read_text().split()
+    return dict(zip(STATUSES, map(int, found), strict=True))
+
+
+def _shm(pid: int | str) -> list[Mount]:
+    """Return what a process has on /dev/shm, the topmost last."""
+    return [mount for mount in procfs.mounts(pid) if mount.target == "/dev/shm"]
+
+
+def _device(process: Process) -> int:
+    """Return the number of the file system that a process sees at /dev/shm."""
+    return Path(f"/proc/{process.pid}/root/dev/shm").stat().st_dev
