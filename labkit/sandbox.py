@@ -118,18 +118,31 @@ def main(words: Sequence[str]) -> int:
     return run(start, session=True, watch=parent, sealed=sealed)
 
 
+def first_process(launcher: int) -> int:
+    """Return the PID of a sandbox's PID 1, 0 where there is none (yet).
+
+    Args:
+        launcher: PID of its launcher, which has no other child.
+    """
+    try:
+        with open(f"/proc/{launcher}/task/{launcher}/children") as file:
+            return int(file.read() or 0)
+    except FileNotFoundError:  # it is gone, or this kernel does not keep such lists
+        below = (process.pid for depth, process in procfs.tree(launcher) if depth == 1)
+        return next(below, 0)
+
+
 def end(launcher: "subprocess.Popen[Any]") -> None:
     """Kill a sandbox's launcher; return when everything in the sandbox is gone."""
-    pids = [process.pid for _, process in procfs.tree(launcher.pid)]
-    firsts = []
-    for pid in pids[1:2]:  # PID 1 inside, with which all others end
-        with contextlib.suppress(ProcessLookupError):
-            firsts.append(os.pidfd_open(pid))
+    gone = None
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        if first := first_process(launcher.pid):
+            gone = os.pidfd_open(first)
     launcher.kill()
     launcher.wait()
-    for first in firsts:
-        select.select([first], [], [])
-        os.close(first)
+    if gone is not None:
+        select.select([gone], [], [])  # with PID 1 all others have ended
+        os.close(gone)
 
 
 def _enter_namespaces(sealed: str) -> None:
