@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HOSTNAME = "lab"
+DEVPTS = linux.MS_NOSUID | linux.MS_NOEXEC
 PID_MAX = 400  # of a sealed sandbox; the kernel wants more than 300
 NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
 
@@ -155,6 +156,8 @@ def _enter_namespaces(sealed: str) -> None:
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.sethostname(HOSTNAME)
     if sealed:
+        if not os.isatty(0):  # a terminal of the machine's would have no name in here
+            linux.mount("devpts", "/dev/pts", "devpts", DEVPTS, "newinstance,ptmxmode=666")
         linux.set_link_up("lo")
         os.chdir(sealed)  # not the folder below the new mount
 
