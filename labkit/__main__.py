@@ -16,6 +16,10 @@ USAGE = """labkit: a container runtime, written notebook by notebook
   labkit test [ARGUMENT …]
                           format, lint, types, tests, notebooks; arguments go to pytest alone
   labkit save [NN …]      run the notebooks and save what they print
+
+for instructors
+  labkit class FOLDER     write the learners' edition: the course without its solutions
+  labkit grade FOLDER …   run the learners' notebooks, write who passed what
 """
 RUN_USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
 
@@ -247,6 +251,73 @@ def save(words: Sequence[str]) -> int:
     return 0
 
 
+def class_(words: Sequence[str]) -> int:
+    """`labkit class`: write the learners' edition of the course."""
+    from labkit import classroom, workbook
+
+    if len(words) != 1 or words[0].startswith("-"):
+        return _fail("class wants one folder to write into: labkit class FOLDER", 2)
+    folder = Path(words[0])
+    try:
+        count = classroom.write(folder)
+    except (classroom.ClassroomError, workbook.WorkbookError, OSError) as error:
+        return _fail(f"class: {error}")
+    print(f"{folder} holds the learners' edition; {count} solutions were taken out.")
+    return 0
+
+
+def grade(words: Sequence[str]) -> int:
+    """`labkit grade`: run what learners handed in, and write who passed what."""
+    import argparse
+    import signal
+
+    from labkit import grade as grader
+    from labkit import gradebook, workbook
+    from labkit.marking import Limits
+
+    parser = argparse.ArgumentParser(
+        "labkit grade",
+        description="Judge and run the learners' notebooks; write grades.csv and grades.html.",
+        epilog="A folder with notebooks in it is one learner's; in any other, each folder below "
+        "that has some is.",
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the table: this one")
+    parser.add_argument("--seconds", type=_positive, default=60, help="for one cell: 60")
+    parser.add_argument("--memory", type=_positive, default=1024, help="MiB for a notebook: 1024")
+    parser.add_argument("--workers", type=_positive, help="notebooks at a time: one a core")
+    options = parser.parse_args(words)
+    if not options.out.is_dir():
+        return _fail(f"grade: there is no folder {options.out} to write into")
+    limits = Limits(seconds=options.seconds, memory=options.memory)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a table behind
+    results, stopped = [], False
+    try:
+        with grader.course() as books:
+            papers, problems = grader.papers(options.folders, books)
+            for problem in problems:
+                _fail(f"grade: {problem}")
+            if not papers:
+                return 1
+            workers = options.workers or len(os.sched_getaffinity(0))
+            graded = grader.grade(papers, books, limits, grader.user(), workers)
+            for result in grader.with_progress(graded, len(papers)):
+                results.append(result)
+    except (grader.GradeError, workbook.WorkbookError) as error:
+        return _fail(f"grade: {error}")
+    except KeyboardInterrupt:
+        stopped = True
+    written = gradebook.write(results, options.out)
+    print(f"{len(results)} of {len(papers)} notebooks graded: {' and '.join(map(str, written))}")
+    return 130 if stopped else int(bool(problems or any(result.problem for result in results)))
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise ValueError
+    return int(word)
+
+
 def _fail(message: str, status: int = 1) -> int:
     print(f"labkit: {message}", file=sys.stderr)
     return status
@@ -260,6 +331,8 @@ COMMANDS = {
     "lab": lab,
     "test": test,
     "save": save,
+    "class": class_,
+    "grade": grade,
 }
 
 if __name__ == "__main__":

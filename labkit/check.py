@@ -23,6 +23,10 @@ _last = ""  # the exercise that `hint()` is about
 class NotSolved(Exception):
     """Raised in place of a verdict where nbgrader runs a notebook: it counts errors."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the verdict, and not the way through our code to it."""
+        return str(self).splitlines()
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -70,7 +74,7 @@ class Verdict:
             "var(--jp-success-color1,#2e7d32)" if self.passed else "var(--jp-warn-color1,#e65100)"
         )
         rows = "".join(
-            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{_code(text)}</dd>'
+            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{code(text)}</dd>'
             for name, text in self.rows()
         )
         printed = (
@@ -97,28 +101,24 @@ class Note(str):
         return str(self)
 
 
-def check(number: str) -> Verdict | Note:
+def check(number: str) -> Verdict | Note | None:
     """Judge the answer that the `%%answer` cell above holds.
 
     Args:
         number: the exercise, such as "03.2".
+
+    Raises:
+        NotSolved: nbgrader runs the notebook, and the answer does not pass.
     """
-    global _last
-    found = _find(number)
-    if isinstance(found, Note):
-        return found
-    _last = found.number
-    if found.number not in _answers:
-        return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
-    verdict = judge(found, _answers[found.number], _runtime(found.number))
-    if verdict.passed:
-        progress.mark(found.number)
-        return verdict
-    shown = _failures[found.number] = _failures.get(found.number, 0) + 1
-    verdict = _with_hints(verdict, found, shown)
-    if os.environ.get("NBGRADER_EXECUTION"):
-        raise NotSolved(repr(verdict))
-    return verdict
+    said = _check(number)
+    if not os.environ.get("NBGRADER_EXECUTION"):
+        return said
+    if not (isinstance(said, Verdict) and said.passed):
+        raise NotSolved(repr(said))
+    from IPython.display import display
+
+    display(said)  # type: ignore[no-untyped-call]  # a cell's result would be read as points
+    return None
 
 
 def hint(number: str = "") -> Note:
@@ -145,7 +145,7 @@ def solution(number: str = "") -> Note:
     found = _find(number or _last)
     if isinstance(found, Note):
         return found
-    text = cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number)
+    text = _solution(found)
     return Note(text or "This edition of the course holds no solutions. Ask your instructor.")
 
 
@@ -214,6 +214,27 @@ def register(shell: Any) -> None:
     shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
 
 
+def _check(number: str) -> Verdict | Note:
+    global _last
+    found = _find(number)
+    if isinstance(found, Note):
+        return found
+    _last = found.number
+    if found.number not in _answers:
+        return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
+    verdict = judge(found, _answers[found.number], _runtime(found.number))
+    if verdict.passed:
+        progress.mark(found.number)
+        return verdict
+    shown = _failures[found.number] = _failures.get(found.number, 0) + 1
+    return _with_hints(verdict, found, shown)
+
+
+def _solution(found: Exercise) -> str:
+    """Return the worked solution, "" where this edition of the course holds none."""
+    return cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number, "")
+
+
 def _find(number: object) -> Exercise | Note:
     word = str(number).strip()
     if not word:
@@ -233,7 +254,7 @@ def _runtime(number: str) -> dict[str, str]:
 def _with_hints(verdict: Verdict, found: Exercise, failures: int) -> Verdict:
     """Add to the judge's own hint one more of the exercise's with each failure."""
     hints = [*verdict.hints, *found.hints[: failures if not verdict.hints else failures - 1]]
-    if failures > 1:
+    if failures > 1 and _solution(found):
         hints.append(f'`solution("{found.number}")` shows one way to do it.')
     return replace(verdict, hints=tuple(hints))
 
@@ -250,6 +271,6 @@ def _syntax_error(found: Exercise, text: str) -> str:
     return ""
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Escape a text for HTML and show what stands in backquotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -213,7 +213,11 @@ def staying(wanted: str, hint: str) -> Iterator[None]:
 
 def _force(function: Callable[[str], object], path: str, _: object) -> None:
     """Remove what an answer has locked: shutil.rmtree calls this where it fails."""
+    place = Path(path)
     with contextlib.suppress(OSError):
-        Path(path).parent.chmod(0o700)
-        Path(path).chmod(0o700)
-        shutil.rmtree(path) if Path(path).is_dir() else Path(path).unlink()
+        place.parent.chmod(0o700)
+        if place.is_symlink() or not place.is_dir():  # what a link points to is not ours
+            place.unlink()
+        else:
+            place.chmod(0o700)
+            shutil.rmtree(place)

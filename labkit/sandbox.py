@@ -10,7 +10,8 @@ PID 1 dies with the launcher, and a PID namespace dies with its PID 1: whatever 
 gone then, however the end came. Run as a program (the kernelspec does), it starts ipykernel.
 
 A *sealed* sandbox is for programs that nobody has read: it can write nothing but one folder, has
-a network of its own in which only the loopback is up, and room for a few hundred processes.
+a network of its own in which only the loopback is up, and room for a few hundred processes. It
+always has a user namespace, whose root cannot take the seal off.
 """
 
 import contextlib
@@ -22,13 +23,18 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from labkit import linux, procfs
+
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HOSTNAME = "lab"
+DEVPTS = linux.MS_NOSUID | linux.MS_NOEXEC
 PID_MAX = 400  # of a sealed sandbox; the kernel wants more than 300
 NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
 
@@ -113,25 +119,72 @@ def main(words: Sequence[str]) -> int:
     return run(start, session=True, watch=parent, sealed=sealed)
 
 
+def first_process(launcher: int) -> int:
+    """Return the PID of a sandbox's PID 1, 0 where there is none (yet).
+
+    Args:
+        launcher: PID of its launcher, which has no other child.
+    """
+    try:
+        with open(f"/proc/{launcher}/task/{launcher}/children") as file:
+            return int(file.read() or 0)
+    except FileNotFoundError:  # it is gone, or this kernel does not keep such lists
+        below = (process.pid for depth, process in procfs.tree(launcher) if depth == 1)
+        return next(below, 0)
+
+
+def end(launcher: "subprocess.Popen[Any]") -> None:
+    """Kill a sandbox's launcher; return when everything in the sandbox is gone."""
+    gone = None
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        if first := first_process(launcher.pid):
+            gone = os.pidfd_open(first)
+    launcher.kill()
+    launcher.wait()
+    if gone is not None:
+        select.select([gone], [], [])  # with PID 1 all others have ended
+        os.close(gone)
+
+
 def _enter_namespaces(sealed: str) -> None:
     flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
-    if sealed:
-        flags |= linux.CLONE_NEWNET
-    user, group = os.geteuid(), os.getegid()
     rootless = not procfs.has_capability(CAP_SYS_ADMIN)
-    linux.unshare(flags | (linux.CLONE_NEWUSER if rootless else 0))
-    if rootless:  # root inside is this user outside; user_namespaces(7) wants this order
-        _write("/proc/self/uid_map", f"0 {user} 1")
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/gid_map", f"0 {group} 1")
+    if sealed:
+        _seal(sealed, rootless)
+        flags |= linux.CLONE_NEWNET
+    _unshare(flags, rootless or bool(sealed))
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.sethostname(HOSTNAME)
     if sealed:
-        linux.mount(sealed, sealed, None, linux.MS_BIND)
-        linux.set_read_only("/", recursive=True)
-        linux.set_read_only(sealed, False)
+        if not os.isatty(0):  # a terminal of the machine's would have no name in here
+            linux.mount("devpts", "/dev/pts", "devpts", DEVPTS, "newinstance,ptmxmode=666")
         linux.set_link_up("lo")
         os.chdir(sealed)  # not the folder below the new mount
+
+
+def _seal(folder: str, rootless: bool) -> None:
+    """Make all mounts but one read-only.
+
+    The user namespace that follows cannot undo it, see mount_namespaces(7): mounts that come from
+    a more privileged one are locked as they are.
+    """
+    _unshare(linux.CLONE_NEWNS, rootless)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    linux.mount(folder, folder, None, linux.MS_BIND)
+    linux.set_read_only("/", recursive=True)
+    linux.set_read_only(folder, False)
+    # Where the only proc is locked as read-only, no other may be mounted.
+    linux.set_read_only("/proc", False)
+
+
+def _unshare(flags: int, own_user: bool) -> None:
+    """Enter new namespaces, perhaps below a user namespace in which this user is root."""
+    user, group = os.geteuid(), os.getegid()
+    linux.unshare(flags | (linux.CLONE_NEWUSER if own_user else 0))
+    if own_user:  # user_namespaces(7) wants this order
+        _write("/proc/self/uid_map", f"0 {user} 1")
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/gid_map", f"0 {group} 1")
 
 
 def _be_first_process(

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from labkit import procfs
+from labkit import procfs, sandbox
 from labkit.procfs import Process
 
 T = TypeVar("T")
@@ -94,7 +94,8 @@ class Trial:
         os.set_blocking(self._ours, False)
         try:
             self._launcher = subprocess.Popen(
-                [sys.executable, "-m", "labkit.sandbox", *words],
+                # -P, -s: what an earlier trial left in the folder is no module of the launcher.
+                [sys.executable, "-Ps", "-m", "labkit.sandbox", *words],
                 cwd=folder,
                 env=_environment(folder) | dict(environment or {}),
                 stdin=theirs if terminal else subprocess.DEVNULL,
@@ -107,8 +108,7 @@ class Trial:
         most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
-        # Known from the start: later, among many busy processes, a search could take long.
-        self._first, self._gone = self._await_first()
+        self._first = self._await_first()
 
     @property
     def output(self) -> str:
@@ -238,12 +238,7 @@ class Trial:
 
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
-        self._launcher.kill()
-        self._launcher.wait()
-        if self._gone >= 0:
-            select.select([self._gone], [], [])  # with PID 1 all others have ended
-            os.close(self._gone)
-            self._gone = -1
+        sandbox.end(self._launcher)
         if self._ours >= 0:
             self._read()
             os.close(self._ours)
@@ -260,14 +255,12 @@ class Trial:
     ) -> None:
         self.close()
 
-    def _await_first(self) -> tuple[int, int]:
-        """Return the PID of the sandbox's PID 1 and a descriptor for it, see pidfd_open(2)."""
-        children = Path(f"/proc/{self._launcher.pid}/task/{self._launcher.pid}/children")
+    def _await_first(self) -> int:
+        """Return the PID of the sandbox's PID 1, 0 where the sandbox could not be made."""
         while self._launcher.poll() is None:
-            with contextlib.suppress(OSError, ValueError):
-                first = int(children.read_text())
-                return first, os.pidfd_open(first)
-        return 0, -1  # no sandbox: its reason is in the output
+            if first := sandbox.first_process(self._launcher.pid):
+                return first
+        return 0
 
     def _read(self) -> None:
         while self._ours >= 0:

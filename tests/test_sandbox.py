@@ -1,6 +1,7 @@
 """sandbox: what happens in the lab kernel stays there, and ends with it, however it ends."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -247,6 +248,43 @@ def test_where_namespaces_are_forbidden_it_says_so_in_one_line():
     assert run.returncode == 1
     assert run.stderr.startswith("labkit sandbox: unshare(CLONE_NEW")
     assert run.stderr.count("\n") == 1
+
+
+UNSEAL = """
+import os, sys
+from labkit import linux
+tries = [
+    lambda: open(sys.argv[1], "w"),
+    lambda: linux.mount(None, sys.argv[2], None, linux.MS_REMOUNT | linux.MS_BIND),
+    lambda: linux.set_read_only(sys.argv[2], False),
+    lambda: linux.umount(sys.argv[2]),
+]
+for attempt in tries:
+    try:
+        attempt()
+        print("done")
+    except OSError as error:
+        print(error.errno)
+open("mine", "w").write("this folder is writable")
+"""
+
+
+@pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["as this user", "without capabilities"])
+def test_the_root_inside_cannot_open_a_seal(prefix, tmp_path):
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("as it was")
+    folder.mkdir()
+    top = next(
+        m.target
+        for m in reversed(sorted(procfs.mounts(), key=lambda m: len(m.target)))
+        if victim.is_relative_to(m.target)
+    )
+    command = [*prefix, sys.executable, "-m", "labkit.sandbox", "--sealed", str(folder), "--"]
+    command += [sys.executable, "-c", UNSEAL, str(victim), top]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(errno.EROFS), *[str(errno.EPERM)] * 2, str(errno.EINVAL)]
+    assert victim.read_text() == "as it was"
+    assert (folder / "mine").read_text() == "this folder is writable"
 
 
 def test_orphans_are_reaped():

@@ -96,6 +96,19 @@ def test_its_network_is_a_loopback_that_is_up(start):
     assert trial.output.count("\n") == 1
 
 
+def test_it_sees_no_terminal_of_the_machine(start):
+    ours, theirs = os.openpty()
+    try:
+        trial = start(
+            sys.executable, "-c", "import os; os.openpty(); print(os.listdir('/dev/pts'))"
+        )
+        assert trial.wait() == 0, trial.output
+        assert sorted(eval(trial.output)) == ["0", "ptmx"]
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_it_has_no_input(start):
     assert start("cat").wait() == 0
 

@@ -1,0 +1,109 @@
+"""The learners' edition of the course: the same, without the worked solutions."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from labkit import delivered, workbook
+from labkit.check import SOLUTION
+
+COURSE = workbook.NOTEBOOKS.parent
+# The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
+TESTS = ("__init__.py", "browser.in", "browser.lock", "sanitize.cfg")
+# What the text says about a cell that is not there: a sentence, or a part of one.
+_COLLAPSED = re.compile(r"[.;,] [^.;,]*\bin (?:a|the) collapsed cell\b[^.;]*(?=[.;])")
+
+
+class ClassroomError(Exception):
+    """The edition cannot be written; the message says why."""
+
+
+def write(target: Path, course: Path = COURSE) -> int:
+    """Write the learners' edition, whole or not at all.
+
+    Args:
+        target: where; it does not exist yet, or is an empty folder.
+        course: the folder of the instructor's course.
+
+    Returns:
+        the number of solutions that were taken out.
+
+    Raises:
+        ClassroomError: something is in the target, or no folder around it.
+        OSError: it cannot be written; nothing is left.
+    """
+    target = target.absolute()
+    if not target.parent.is_dir():
+        raise ClassroomError(f"there is no folder {target.parent}")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ClassroomError(f"{target} is there already and no folder")
+    if target.is_dir() and any(target.iterdir()):
+        raise ClassroomError(f"{target} is not empty. Name a new folder")
+    files = sorted(_files(course))
+    taken_out = 0
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as half:
+        edition = Path(half, "edition")
+        edition.mkdir()  # with the rights that a new folder has here
+        for path in files:
+            place = edition / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".ipynb":
+                book = nbformat.read(course / path, as_version=4)
+                taken_out += without_solutions(book)
+                nbformat.write(book, place)
+            else:
+                shutil.copyfile(course / path, place)
+                place.chmod(place.stat().st_mode | (course / path).stat().st_mode & 0o111)
+        delivered.keep(edition)
+        edition.rename(target)
+    return taken_out
+
+
+def without_solutions(book: nbformat.NotebookNode) -> int:
+    """Take the worked solutions out of a notebook, with their outputs and what is said of them.
+
+    Args:
+        book: the notebook, which is changed. Its cells are counted anew.
+
+    Returns:
+        how many there were.
+    """
+    before = len(book.cells)
+    book.cells = [cell for cell in book.cells if cell.source.split(maxsplit=1)[:1] != [SOLUTION]]
+    count = 0
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _COLLAPSED.sub("", cell.source)
+        elif cell.cell_type == "code":
+            if cell.execution_count is not None:
+                count += 1
+                cell.execution_count = count
+            for output in cell.outputs:
+                if output.output_type == "execute_result":
+                    output.execution_count = cell.execution_count
+    return before - len(book.cells)
+
+
+def _files(course: Path) -> Iterator[Path]:
+    """Yield what the edition holds, as paths in the course: what is no notebook is left as it is.
+
+    `vm/files` names what belongs to the course. Of the notebooks' folder, only the course's own
+    notebooks and their pictures: beside them may lie earlier versions, with solutions.
+    """
+    books = set(workbook.notebooks(course / "notebooks").values())
+    for name in (course / "vm" / "files").read_text().split():
+        top = course / name
+        for path in [top] if top.is_file() else top.rglob("*"):
+            inside = path.relative_to(course)
+            if (
+                not path.is_file()
+                or any(part == "__pycache__" or part.startswith(".") for part in inside.parts[1:])
+                or (name == "tests" and str(inside.relative_to(name)) not in TESTS)
+                or (name == "notebooks" and path not in books and inside.parts[1] != "images")
+            ):
+                continue
+            yield inside

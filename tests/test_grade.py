@@ -1,0 +1,333 @@
+"""labkit grade: every notebook gets its row, whatever it does; nothing of it reaches further."""
+
+import contextlib
+import csv
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit import grade, gradebook, marking, procfs, workbook
+from labkit.grade import Paper, Result
+from labkit.save import METADATA
+from tests.answers.stub import solution
+from tests.test_sandbox import gone, until
+
+COURSE = workbook.NOTEBOOKS.parent
+LOAD = "%load_ext labkit\nfrom labkit.check import check"
+RIGHT = f"%%answer 03.1\n{solution('03.1')}"
+WRONG = "%%answer 03.1\nprint('`sleep` is PID 1')"
+CHECK = 'check("03.1")'
+TOUCH = f"""
+import os
+from labkit import linux
+target = {str(workbook.NOTEBOOKS / "00-start-here.ipynb")!r}
+for attempt in (
+    lambda: linux.mount(None, "/", None, linux.MS_REMOUNT | linux.MS_BIND),
+    lambda: linux.set_read_only("/", False),
+    lambda: os.chmod(target, 0o777),
+):
+    try:
+        attempt()
+    except OSError:
+        pass
+open(target, "a").write("I was here")
+"""
+TAMPER = """
+from labkit import check as room, progress
+room.judge = lambda exercise, *_: room.Verdict(exercise.number, True, "", "all is well")
+progress.mark("03.1")
+"""
+HANDED_IN = {
+    "good": [RIGHT, CHECK],
+    "wrong": [WRONG, CHECK],
+    "a loop": [RIGHT, "while True: pass"],
+    "forks": [
+        RIGHT,
+        "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    ],
+    "prints": [RIGHT, "while True: print('x' * 10_000, flush=True)"],
+    "prints a gigabyte at once": [RIGHT, "print('x' * 10**9)"],
+    "grows": [RIGHT, "kept = []\nwhile True: kept.append(bytearray(10**7))"],
+    "ends": [RIGHT, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
+    "kills everybody": [RIGHT, "import os; os.kill(os.getppid(), 9)", "os.kill(-1, 9)"],
+    "writes": [RIGHT, TOUCH],
+    "tampers": [TAMPER, WRONG, CHECK],
+    "fails": [RIGHT, "nothing"],
+}
+
+
+def labkit(*words):
+    """The command that starts labkit with these words, in the way of an instructor.
+
+    Root's Python may be out of reach for the user whom papers run as. Then it runs in a mount
+    namespace of its own, where an empty folder lets through what is needed.
+    """
+    command = [sys.executable, "-m", "labkit", *map(str, words)]
+    closed = {}
+    for path in {Path(sys.base_prefix), Path(sys.prefix), COURSE}:
+        for above in reversed(path.parents):
+            if os.geteuid() == 0 and not above.stat().st_mode & stat.S_IXOTH:
+                closed.setdefault(above, []).append(path)
+                break
+    script = ["set -e"]
+    for top, paths in closed.items():
+        keep = {path: f"$keep{number}" for number, path in enumerate(paths)}
+        for path, place in keep.items():
+            script.append(f"{place[1:]}=$(mktemp -d); mount --bind {path} {place}")
+        script.append(f"mount -t tmpfs -o mode=755 none {top}")
+        for path, place in keep.items():
+            script.append(f"mkdir -p {path}; mount --move {place} {path}; rmdir {place}")
+    private = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+    return [*private, "\n".join([*script, 'exec "$@"']), "sh", *command] if closed else command
+
+
+def hand_in(folder, cells, name="03-mine.ipynb"):
+    book = nbformat.v4.new_notebook(metadata=METADATA)
+    book.cells = [nbformat.v4.new_code_cell(source) for source in (LOAD, *cells)]
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, folder / name)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The rows of one run over all of HANDED_IN, by learner."""
+    top = tmp_path_factory.mktemp("grade")
+    for learner, cells in HANDED_IN.items():
+        hand_in(top / "class" / learner, cells)
+    limits = ["--seconds", "20", "--memory", "512"]
+    command = labkit("grade", top / "class", "--out", top, *limits)
+    before = workers()
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert workers() == before
+    return rows(top)
+
+
+def rows(folder):
+    with (folder / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {row["learner"]: row for row in csv.DictReader(file)}
+
+
+def workers():
+    """The folders that workers have, and the processes that have them as their home."""
+    places = set(Path(tempfile.gettempdir()).glob("labkit-grade-*"))
+    homes = {f"HOME={place}".encode() for place in places}
+    pids = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if homes & set((process / "environ").read_bytes().split(b"\0")):
+                pids.add(process)
+    return places, pids
+
+
+@pytest.mark.parametrize("learner", HANDED_IN)
+def test_everybody_is_judged_by_the_answer_whatever_else_the_notebook_does(table, learner):
+    assert table[learner]["03.1"] == ("0" if WRONG in HANDED_IN[learner] else "1")
+    assert table[learner]["03.2"] == "0"
+    assert "03.2: no cell of the notebook begins with %%answer 03.2" in table[learner]["messages"]
+
+
+@pytest.mark.parametrize(
+    ("learner", "says"),
+    [
+        ("good", "03: runs from top to bottom\n03.1: `sleep` is PID 1"),
+        ("wrong", "03: runs from top to bottom\n03.1: wanted a process `sleep 1000` that stays"),
+        ("a loop", "cell 3 was stopped after 20 s"),
+        ("forks", "cell 3 had more than 64 processes at once"),
+        ("prints", "cell 3 printed more than 20 MB"),
+        ("prints a gigabyte at once", "cell 3: MemoryError: it may use 512 MiB"),
+        ("grows", "cell 3: MemoryError: it may use 512 MiB"),
+        ("ends", "cell 3: the kernel ended in it"),
+        ("kills everybody", "cell 4: ProcessLookupError"),  # its parent does not mind
+        ("writes", "cell 3: "),
+        ("tampers", "the notebook shows it as passed, and it is not: `check` was changed"),
+        ("fails", "cell 3: NameError: name 'nothing' is not defined"),
+    ],
+)
+def test_what_a_notebook_does_is_told(table, learner, says):
+    assert says in table[learner]["messages"]
+
+
+def test_a_notebook_cannot_write_to_the_course(table):
+    assert "Permission denied" in table["writes"]["messages"] or (
+        "Read-only file system" in table["writes"]["messages"]
+    )
+    assert "I was here" not in Path(workbook.NOTEBOOKS, "00-start-here.ipynb").read_text()
+
+
+def start(folder, out):
+    """Start a grader whose papers never end; return it and the PIDs of its workers."""
+    for number in range(3):
+        hand_in(folder / str(number), ["while True: pass"])
+    command = labkit("grade", folder, "--out", out, "--seconds", "1000", "--workers", "2")
+    grader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def running():
+        found = [process for _, process in procfs.tree(grader.pid)]
+        return sum("ipykernel_launcher" in process.command for process in found) == 2
+
+    until(running, 60)
+    return grader, [process.pid for _, process in procfs.tree(grader.pid)][1:]
+
+
+def test_ctrl_c_ends_all_that_was_started_and_leaves_a_table(tmp_path):
+    grader, pids = start(tmp_path / "class", tmp_path)
+    grader.send_signal(signal.SIGINT)
+    said, errors = grader.communicate(timeout=30)
+    assert grader.returncode == 130
+    assert said.startswith("0 of 3 notebooks graded")
+    assert errors == ""
+    until(lambda: gone(pids))
+    assert (tmp_path / "grades.csv").exists()
+
+
+def test_a_killed_grader_leaves_no_process(tmp_path):
+    before = workers()[0]
+    grader, pids = start(tmp_path / "class", tmp_path)
+    grader.kill()
+    grader.communicate()
+    until(lambda: gone(pids))
+    for folder in workers()[0] - before:
+        grade._remove(folder)
+
+
+def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
+    hand_in(tmp_path / "class" / "good", [RIGHT])
+    (tmp_path / "class" / "half").mkdir()
+    (tmp_path / "class" / "half" / "03-mine.ipynb").write_text("{")
+    (tmp_path / "class" / "link").mkdir()
+    (tmp_path / "class" / "link" / "03-mine.ipynb").symlink_to("/etc/passwd")
+    (tmp_path / "class" / "pipe").mkdir()
+    os.mkfifo(tmp_path / "class" / "pipe" / "03-mine.ipynb")
+    (tmp_path / "empty").mkdir()
+    folders = [tmp_path / name for name in ("nowhere", "empty", "class")]
+    command = labkit("grade", *folders, "--out", tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1
+    lines = run.stderr.splitlines()
+    assert lines[0] == f"labkit: grade: cannot read {tmp_path}/nowhere: No such file or directory"
+    assert lines[1].startswith(f"labkit: grade: {tmp_path}/empty holds no notebook NN-….ipynb")
+    table = rows(tmp_path)
+    assert table["good"]["03.1"] == "1"
+    assert "is not a Jupyter notebook" in table["half"]["messages"]
+    assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
+    assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
+
+
+def test_nothing_found_is_one_line_and_no_table(tmp_path):
+    run = subprocess.run(labkit("grade", tmp_path, "--out", tmp_path), capture_output=True)
+    assert run.returncode == 1
+    assert run.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def learners(*folders):
+    found, problems = grade.papers(folders, workbook.NOTEBOOKS)
+    assert problems == []
+    return [(paper.learner, paper.path.parent) for paper in found]
+
+
+def test_a_folder_with_notebooks_is_one_learner_and_any_other_holds_some(tmp_path):
+    hand_in(tmp_path / "class" / "anna", [])
+    hand_in(tmp_path / "class" / "group" / "bob" / "notebooks", [])
+    hand_in(tmp_path / "class" / "anna" / "work", [])
+    hand_in(tmp_path / "class" / ".ipynb_checkpoints", [])
+    top = tmp_path / "class"
+    assert learners(top) == [
+        ("anna", top / "anna"),
+        ("group/bob/notebooks", top / "group/bob/notebooks"),
+    ]
+    assert learners(top / "anna", top) == learners(top)
+
+
+def test_two_of_the_same_name_are_told_apart(tmp_path):
+    hand_in(tmp_path / "one" / "anna", [])
+    hand_in(tmp_path / "two" / "anna", [])
+    hand_in(tmp_path / "two" / "bob", [])
+    found = learners(tmp_path / "one", tmp_path / "two")
+    assert [name for name, _ in found] == ["bob", "one/anna", "two/anna"]
+
+
+def test_of_two_with_the_same_number_the_one_named_as_delivered_is_graded(tmp_path):
+    delivered = workbook.notebook("03")[1].name
+    for name in ("03-Copy1.ipynb", delivered):
+        hand_in(tmp_path / "anna", [], name)
+    [paper] = grade.papers([tmp_path], workbook.NOTEBOOKS)[0]
+    assert paper.path.name == delivered
+    assert paper.note == f"graded was {delivered}, not 03-Copy1.ipynb"
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def result(learner, passed=True, **more):
+    paper = Paper(learner, "03", Path("03-mine.ipynb"), ("03.1",))
+    return Result(paper, {"03.1": (passed, f"{EVIL}; found")}, **more)
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path):
+    names = ["=1+1", "+1", "-1", "@SUM(A1)", "anna"]
+    gradebook.write([result(name) for name in names], tmp_path)
+    assert sorted(rows(tmp_path)) == sorted(["'=1+1", "'+1", "'-1", "'@SUM(A1)", "anna"])
+
+
+def test_what_is_no_text_costs_nobody_a_grade(tmp_path):
+    hand_in(tmp_path / "class" / os.fsdecode(b"caf\xe9"), [RIGHT, "raise ValueError('\\ud800')"])
+    command = labkit("grade", tmp_path / "class", "--out", tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert rows(tmp_path)["caf?"]["passed"] == "1"
+    assert "cell 3: " in rows(tmp_path)["caf?"]["messages"]
+
+
+def test_the_page_escapes_everything_and_stands_alone(tmp_path):
+    gradebook.write([result(EVIL, runs=EVIL), result("b", problem=EVIL)], tmp_path)
+    page = (tmp_path / "grades.html").read_text()
+    assert EVIL not in page
+    assert page.count("&lt;script&gt;") == 7
+    assert "http" not in page and "src=" not in page
+
+
+def test_the_table_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    gradebook.write([result("anna")], tmp_path)
+    before = (tmp_path / "grades.csv").read_text()
+    monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        gradebook.write([result("bob")], tmp_path)
+    assert (tmp_path / "grades.csv").read_text() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grades.csv", "grades.html"]
+
+
+def test_an_answer_changed_after_its_check_is_told_from_a_changed_check(tmp_path):
+    book = nbformat.v4.new_notebook(metadata=METADATA)
+    output = nbformat.v4.new_output(
+        "execute_result", data={"text/plain": "✓ 03.1 passed\n  the kernel shows: it"}
+    )
+    book.cells = [nbformat.v4.new_code_cell(CHECK, outputs=[output])]
+    nbformat.write(book, tmp_path / "03-mine.ipynb")
+    assert marking.shown(tmp_path / "03-mine.ipynb") == {"03.1"}
+    book.cells[0].source = "%%solution 03.1"
+    nbformat.write(book, tmp_path / "03-mine.ipynb")
+    assert marking.shown(tmp_path / "03-mine.ipynb") == set()
+
+
+def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    victim.chmod(0o640)
+    place = tmp_path / "worker"
+    (place / "locked").mkdir(parents=True)
+    (place / "locked" / "link").symlink_to(victim)
+    (place / "locked").chmod(0)
+    program = "import os\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')"
+    subprocess.run([sys.executable, "-c", program], cwd=place, check=True)
+    grade._remove(place)
+    assert not place.exists()
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o640
