@@ -306,12 +306,18 @@ class Trial:
         return bool(states) and not states & {"R", "D"}
 
     def _signature(self) -> str:
-        """Whatever changes when a process of the program does something."""
+        """Whatever changes when the program gets on.
+
+        Of its turns at the processor only those count that the kernel had to end, see
+        proc_pid_status(5): who looks every tenth of a second whether something has happened does
+        not get on.
+        """
         parts = [str(len(self._output))]
         for process in self.processes():
             with contextlib.suppress(OSError):
                 status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
-                parts.append(f"{process.pid} {process.state} {status[status.rfind('voluntary') :]}")
+                turns = status.partition("nonvoluntary_ctxt_switches:")[2]
+                parts.append(f"{process.pid} {process.state} {turns}")
         return "\n".join(parts)
 
 
