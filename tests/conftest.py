@@ -21,3 +21,16 @@ def chromium():
         refuse(f"the tests of the pages need {' and '.join(missing)}")
     with browser.launched() as chromium:
         yield chromium
+
+
+@pytest.fixture(scope="module")
+def lab_folder(tmp_path_factory):
+    """Holds the copy of the course that `address` shows, in the folder `course`."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def address(lab_folder, chromium):  # first, whether there is a browser at all
+    """The address of a JupyterLab, with its token."""
+    with browser.lab(lab_folder) as address:
+        yield address

@@ -11,7 +11,6 @@ import pytest
 
 from labkit import procfs
 from labkit.save import METADATA
-from tests import browser
 from tests.answers.stub import solution, stub
 from tests.browser import ROOT, Notebook, Terminal
 from tests.test_sandbox import until
@@ -24,18 +23,7 @@ Terminal(shell)"""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("lab")
-
-
-@pytest.fixture(scope="module")
-def address(folder, chromium):  # first, whether there is a browser at all
-    with browser.lab(folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def opened(folder, address, chromium):
+def opened(lab_folder, address, chromium):
     """Opens a notebook with the given cells, in a page of its own, and runs it."""
     pages = []
 
@@ -43,7 +31,7 @@ def opened(folder, address, chromium):
         book = nbformat.v4.new_notebook(metadata=METADATA)
         book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         name = f"page-{len(pages)}.ipynb"
-        nbformat.write(book, folder / "course" / "notebooks" / name)
+        nbformat.write(book, lab_folder / "course" / "notebooks" / name)
         notebook = Notebook(chromium, address, name, **options)
         pages.append(notebook.page)
         if run:

@@ -7,7 +7,6 @@ import nbformat
 import pytest
 
 from labkit.save import METADATA
-from tests import browser
 from tests.browser import ROOT, Notebook
 
 SHOTS = ROOT / "build" / "screenshots"
@@ -19,19 +18,8 @@ guess"""
 ANSWER = "guess.answer('lab')"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("lab")
-
-
-@pytest.fixture(scope="module")
-def address(folder, chromium):  # first, whether there is a browser at all
-    with browser.lab(folder) as address:
-        yield address
-
-
 @pytest.fixture
-def opened(folder, address, chromium, request):
+def opened(lab_folder, address, chromium, request):
     """Opens a notebook with the given cells and runs the first of them."""
     pages = []
 
@@ -39,7 +27,7 @@ def opened(folder, address, chromium, request):
         book = nbformat.v4.new_notebook(metadata=METADATA)
         book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         name = f"{request.node.name}.ipynb"
-        nbformat.write(book, folder / "course" / "notebooks" / name)
+        nbformat.write(book, lab_folder / "course" / "notebooks" / name)
         notebook = Notebook(chromium, address, name, **options)
         pages.append(notebook.page)
         notebook.run(0)
