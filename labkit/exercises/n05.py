@@ -55,7 +55,8 @@ def news_in_one_direction(answer: Answer) -> str:
 @exercise(
     "05.2",
     PYTHON,
-    "Two of the five stand in this notebook. Try the others in a terminal, with `labkit run`.",
+    "Three of the five stand in this notebook, in other words. Try the others in a cell: "
+    '`shell.show("python3 mydocker/main.py run …; echo status $?")`.',
     "300 modulo 256; 127; 126; nothing inside kills PID 1; from outside 9 does.",
 )
 def statuses(answer: Answer) -> str:
@@ -68,7 +69,7 @@ def statuses(answer: Answer) -> str:
     want(
         not missing,
         f"a number for each of the {len(found)} commands",
-        f"no guess yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
+        f"no number yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
         "A number from 0 to 255.",
     )
     right = [command for command in found if guesses[command] == found[command]]
@@ -76,7 +77,7 @@ def statuses(answer: Answer) -> str:
         want(
             command in right,
             f"the status with which `{command}` ends",
-            f"{guesses[command]}, and it ends with another "
+            f"your number, {guesses[command]!r:.20}, and it ends with another "
             f"({len(right)} of {len(found)} are right)",
             STATUSES[command],
         )
@@ -147,7 +148,8 @@ def a_name_for_the_machine(answer: Answer) -> str:
             "the host name `mine` on the machine",
             f"`{procfs.hostname(trial.program.pid)}`" if trial.status is None else trial.summary(),
             "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in "
-            "there is the container's PID 1, too. Is there another `/proc`?",
+            "there is the container's PID 1, too, and `/proc/self` is you. Is there another "
+            "`/proc`?",
         )
         return "the machine is called `mine`, by somebody in a container"
 
@@ -168,13 +170,14 @@ def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Proces
         os.mkfifo(Path(answer.folder, name))
     Path(answer.folder, "inside").write_text(f"{inside}\nexec sleep 1000\n")
     words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
-    with answer.command(*words, f"{RUN} sh inside & {outside}; wait") as trial:
+    with answer.command(*words, f"{RUN} sh inside & {outside}; wait $!") as trial:
         inner = trial.until(lambda: trial.find("sleep", "1000"))
         want(
             inner,
             "a container whose command runs",
             trial.summary(),
-            "`init` did not come as far as the command. What it printed says why.",
+            "`init` did not come as far as the command. What it printed says why. (A mount has one "
+            "propagation type, so a call of `mount` takes one.)",
         )
         assert inner
         yield trial.program, inner
