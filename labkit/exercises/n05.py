@@ -33,7 +33,8 @@ def news_in_one_direction(answer: Answer) -> str:
         Path(answer.folder, name).mkdir()
     inside = "echo > up; read word < down; mount -t tmpfs own own"
     machine = "read word < up; mount -t tmpfs usb usb; echo > down"
-    with _machine(answer, inside, machine) as (outer, inner):
+    one = "(A mount has one propagation type at a time.)"
+    with _machine(answer, inside, machine, one) as (outer, inner):
         own = [mount.target for mount in procfs.mounts(outer.pid) if mount.source == "own"]
         usb = [mount.target for mount in procfs.mounts(inner.pid) if mount.source == "usb"]
         want(
@@ -155,13 +156,16 @@ def a_name_for_the_machine(answer: Answer) -> str:
 
 
 @contextmanager
-def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Process, Process]]:
+def _machine(
+    answer: Answer, inside: str, outside: str, hint: str = ""
+) -> Iterator[tuple[Process, Process]]:
     """Run a container on a machine whose mounts are shared.
 
     Args:
         answer: the runtime.
         inside: what the container does before it is ready, in sh.
         outside: what the machine does meanwhile.
+        hint: the likely cause where the container does not start.
 
     Yields:
         a process of the machine, and the container's.
@@ -176,8 +180,7 @@ def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Proces
             inner,
             "a container whose command runs",
             trial.summary(),
-            "`init` did not come as far as the command. What it printed says why. (A mount has one "
-            "propagation type, so a call of `mount` takes one.)",
+            f"`init` did not come as far as the command. What it printed says why. {hint}".rstrip(),
         )
         assert inner
         yield trial.program, inner
