@@ -33,7 +33,8 @@ def news_in_one_direction(answer: Answer) -> str:
         Path(answer.folder, name).mkdir()
     inside = "echo > up; read word < down; mount -t tmpfs own own"
     machine = "read word < up; mount -t tmpfs usb usb; echo > down"
-    with _machine(answer, inside, machine) as (outer, inner):
+    one = "(A mount has one propagation type at a time.)"
+    with _machine(answer, inside, machine, one) as (outer, inner):
         own = [mount.target for mount in procfs.mounts(outer.pid) if mount.source == "own"]
         usb = [mount.target for mount in procfs.mounts(inner.pid) if mount.source == "usb"]
         want(
@@ -55,7 +56,8 @@ def news_in_one_direction(answer: Answer) -> str:
 @exercise(
     "05.2",
     PYTHON,
-    "Two of the five stand in this notebook. Try the others in a terminal, with `labkit run`.",
+    "Three of the five stand in this notebook, in other words. Try the others in a cell: "
+    '`shell.show("python3 mydocker/main.py run …; echo status $?")`.',
     "300 modulo 256; 127; 126; nothing inside kills PID 1; from outside 9 does.",
 )
 def statuses(answer: Answer) -> str:
@@ -68,7 +70,7 @@ def statuses(answer: Answer) -> str:
     want(
         not missing,
         f"a number for each of the {len(found)} commands",
-        f"no guess yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
+        f"no number yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
         "A number from 0 to 255.",
     )
     right = [command for command in found if guesses[command] == found[command]]
@@ -76,7 +78,7 @@ def statuses(answer: Answer) -> str:
         want(
             command in right,
             f"the status with which `{command}` ends",
-            f"{guesses[command]}, and it ends with another "
+            f"your number, {guesses[command]!r:.20}, and it ends with another "
             f"({len(right)} of {len(found)} are right)",
             STATUSES[command],
         )
@@ -147,19 +149,23 @@ def a_name_for_the_machine(answer: Answer) -> str:
             "the host name `mine` on the machine",
             f"`{procfs.hostname(trial.program.pid)}`" if trial.status is None else trial.summary(),
             "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in "
-            "there is the container's PID 1, too. Is there another `/proc`?",
+            "there is the container's PID 1, too, and `/proc/self` is you. Is there another "
+            "`/proc`?",
         )
         return "the machine is called `mine`, by somebody in a container"
 
 
 @contextmanager
-def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Process, Process]]:
+def _machine(
+    answer: Answer, inside: str, outside: str, hint: str = ""
+) -> Iterator[tuple[Process, Process]]:
     """Run a container on a machine whose mounts are shared.
 
     Args:
         answer: the runtime.
         inside: what the container does before it is ready, in sh.
         outside: what the machine does meanwhile.
+        hint: the likely cause where the container does not start.
 
     Yields:
         a process of the machine, and the container's.
@@ -168,13 +174,13 @@ def _machine(answer: Answer, inside: str, outside: str) -> Iterator[tuple[Proces
         os.mkfifo(Path(answer.folder, name))
     Path(answer.folder, "inside").write_text(f"{inside}\nexec sleep 1000\n")
     words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
-    with answer.command(*words, f"{RUN} sh inside & {outside}; wait") as trial:
+    with answer.command(*words, f"{RUN} sh inside & {outside}; wait $!") as trial:
         inner = trial.until(lambda: trial.find("sleep", "1000"))
         want(
             inner,
             "a container whose command runs",
             trial.summary(),
-            "`init` did not come as far as the command. What it printed says why.",
+            f"`init` did not come as far as the command. What it printed says why. {hint}".rstrip(),
         )
         assert inner
         yield trial.program, inner

@@ -133,7 +133,9 @@ def be_the_keeper(answer: Answer) -> str:
             started and "ready" in trial.output,
             "a program that prints `ready` and stays",
             "one that has ended" if not started else "one that prints nothing",
-            "Leave the last three lines as they are.",
+            "The last three lines need no change. What the program printed says why it ended."
+            if not started
+            else "Leave the last three lines as they are.",
         )
         assert started
         want(
@@ -152,7 +154,8 @@ def be_the_keeper(answer: Answer) -> str:
             back,
             "a terminal as it was, after SIGKILL",
             "a raw one, and " + ("a process of yours that waits" if left else "nobody is left"),
-            "What does it wait for? It may hold the other end of its pipe itself: close that first."
+            "What does it wait for? It may hold the other end of its pipe itself: close that "
+            "first. Or is it the child that is to be ended? It was the parent who got SIGKILL."
             if left
             else "Who is left when you are gone, and how does he hear of it?",
         )

@@ -63,7 +63,12 @@ def a_tiny_init(answer: Answer) -> str:
     orphans.chmod(0o755)
     with answer.start("./orphans") as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, "a command that runs below PID 1 of a new PID namespace")
+        ended_well(
+            trial,
+            "a command that runs below PID 1 of a new PID namespace",
+            "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
+            "ignores SIGCHLD can't wait for anybody's status.)",
+        )
         want(
             sleep,
             "a command that runs as long as it likes",
@@ -99,7 +104,8 @@ def a_tiny_init(answer: Answer) -> str:
             found == status,
             "a program that ends with the status of its command",
             f"status {found}" if found in (0, 1, 255) else "another status",
-            "The status goes two steps: from the command to PID 1, and from PID 1 to you.",
+            "The status goes two steps: from the command to PID 1, and from PID 1 to you. What "
+            "`wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
         )
     return "twenty orphans ended and none is a zombie; the command's status came through"
 
@@ -108,7 +114,8 @@ def a_tiny_init(answer: Answer) -> str:
     "07.2",
     "mydocker/supervise.py",
     "Every signal that is handed on passes `hand_on`, where `number` says which one it is.",
-    "SIGTERM is number 15, and `labkit.linux` has SIGINT.",
+    "SIGTERM is number 15, and `labkit.linux` has SIGINT: `if number == 15:`, and then another "
+    "`number`.",
 )
 def another_signal(answer: Answer) -> str:
     """The small init hands SIGTERM on as SIGINT, and the others as they are."""
@@ -136,7 +143,7 @@ def another_signal(answer: Answer) -> str:
                 trial.status == statuses[wanted],
                 f"a command that gets SIG{wanted} when `mydocker` gets SIG{sent}",
                 f"one that got {got[0] if got else 'none that it knows'}",
-                hint,
+                hint if got else "Does the small init still work? What it printed says why not.",
             )
     return "SIGTERM arrives as SIGINT, SIGUSR1 as it is"
 
@@ -191,7 +198,7 @@ def outlive_mydocker(answer: Answer) -> str:
         want(
             sleep and sleep.command[1] == "1000",
             "`sleep 1000` in the container",
-            trial.summary(),
+            "no such process, your program has ended" if sleep else trial.summary(),
             "Your program is PID 1, and the container ends when it does. It becomes the sleep by "
             "`os.execvp`, or waits for it.",
         )

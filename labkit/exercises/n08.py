@@ -12,6 +12,9 @@ SLEEP = ("sleep", "1000")
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 CAP_SYS_ADMIN = 21  # linux/capability.h
+ENVIRONMENT = (
+    "What does the inner Python need from its environment? It is clean, and `-e` adds to it."
+)
 
 
 @exercise(
@@ -45,7 +48,8 @@ def another_number(answer: Answer) -> str:
             user != {None},
             "user 1234",
             "a user who stands on no map, so the kernel shows 65534",
-            "`/proc/self/uid_map` is still empty. It takes one line.",
+            "`/proc/self/uid_map` is still empty. It takes one line: first ID inside, first ID "
+            "outside, how many. (Python tells that the kernel refused it when you close the file.)",
         )
         want(
             user == {1234},
@@ -91,7 +95,8 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
                 f"a command without CAP_SYS_ADMIN, for `run {' '.join(words)}`",
                 "one that has it",
                 "What root gives away it has again after exec. Make its bounding set smaller, in "
-                "the process that becomes the command.",
+                "the process that becomes the command. (`prctl` is silent when it fails, and "
+                "returns -1. It takes the capability's number, not its bit.)",
             )
             want(
                 lacks == 1 << CAP_SYS_ADMIN,
@@ -126,7 +131,7 @@ def three_deep(answer: Answer) -> str:
     words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
     with answer.command(*USER, *words) as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, "`sleep 1000`, three containers deep", "What is in its environment?")
+        ended_well(trial, "`sleep 1000`, three containers deep", ENVIRONMENT)
         want(
             sleep,
             "`sleep 1000`, three containers deep",
@@ -139,7 +144,12 @@ def three_deep(answer: Answer) -> str:
             "pid": len(sleep.pids) - 2,
             "user": len({_user(p) for p in trial.processes()} - {outside["user"], 0}),
         }
-        want(found["pid"] == 3, "`sleep 1000`, three containers deep", f"{found['pid']} deep")
+        want(
+            found["pid"] == 3,
+            "`sleep 1000`, three containers deep",
+            f"{found['pid']} deep",
+            "The command of one `mydocker run` may be `mydocker run` again. Three are wanted.",
+        )
         for kind, hint in (
             ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
             ("user", "When does `new_parent_process` ask for a user namespace?"),

@@ -19,6 +19,9 @@ IF_PIPE = "    if not os.isatty(1):"
 CLOSE = "    os.close(loan)  # or it would wait for itself\n"
 FINALLY = 'try:\n    print("ready")\n    time.sleep(1000)\nfinally:\n    pass'
 SLEEPS = 'print("ready")\ntime.sleep(1000)'
+RAW = "tty.setraw(0)\n"
+THE_CHILD_IS_RAW = "if os.fork():\n    os.wait()\n"
+HANDLER = "import signal\nsignal.signal(signal.SIGKILL, print)\n"
 
 WRONG = {
     "06.1": [
@@ -45,6 +48,8 @@ WRONG = {
         (stub("06.3").replace(SLEEPS, FINALLY), "nobody is left"),
         (solved("06.3", CLOSE, ""), "other end of its pipe"),
         ("print('ready')", "one that has ended"),
+        (stub("06.3").replace(RAW, HANDLER + RAW), "says why it ended"),
+        (stub("06.3").replace(RAW, THE_CHILD_IS_RAW + RAW), "the parent who got"),
         (stub("06.3").replace("tty.setraw(0)", ""), "raw when you say"),
         (stub("06.3").replace(SLEEPS, "time.sleep(1000)"), "prints nothing"),
     ],

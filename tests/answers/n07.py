@@ -40,13 +40,14 @@ WRONG = {
         (INIT.format(flags=PID, before="", wait=ONE, end=END), "20 zombies"),
         (INIT.format(flags=PID, before="", wait=ANY, end=END), "must not end before"),
         (INIT.format(flags=PID, before="", wait=LOOP, end=""), "two steps"),
-        (INIT.format(flags=PID, before=IGNORE, wait=ONE, end=END), "No child processes"),
+        (INIT.format(flags=PID, before=IGNORE, wait=ONE, end=END), "ignores SIGCHLD"),
         (INIT.format(flags="0", before="", wait=LOOP, end=END), "CLONE_NEWPID"),
         ("print('PID 1: no zombies')", "must not end before"),
     ],
     "07.2": [
         (solved("07.2", "if number == 15", "if True"), "Only SIGTERM"),
         (solved("07.2", "number = linux.SIGINT", "print('SIGINT')"), "got SIGTERM"),
+        (solved("07.2", "number == 15", "number == linux.SIGTERM"), "says why not"),
         (
             solved(
                 "07.2",
@@ -72,6 +73,7 @@ WRONG = {
             "import os\nos.execvp('setsid', ['setsid', 'nohup', 'sleep', '1000'])",
             "ends when it does",
         ),
+        ("import os\nos.setsid()", "your program has ended"),
         ("print('sleep 1000 goes on')", "os.execvp"),
     ],
 }

@@ -40,6 +40,7 @@ WRONG = {
         (solved("08.2", DROP, GIVEN_AWAY), "again after exec"),
         (solved("08.2", DROP, "    print('CapEff: no CAP_SYS_ADMIN')\n"), "again after exec"),
         (solved("08.2", DROP, DROP_ALL), "number 21"),
+        (solved("08.2", "CAP_SYS_ADMIN, 0", "1 << CAP_SYS_ADMIN, 0"), "not its bit"),
         (
             solved("08.2", DROP, "", '    log("info", "init come on")\n', GIVEN_AWAY),
             "for the mounts",
@@ -48,7 +49,7 @@ WRONG = {
     "08.3": [
         (USERS, "When does `new_parent_process` ask"),
         (PIDS, "holds one number for each"),
-        (TWO, "found: 2 deep"),
+        (TWO, "Three are wanted"),
         (BARE, "environment"),
         ("print('3 pid, 1 user')", "Write `prediction = …`"),
     ],
