@@ -114,7 +114,7 @@ def a_tiny_init(answer: Answer) -> str:
     "07.2",
     "mydocker/supervise.py",
     "Every signal that is handed on passes `hand_on`, where `number` says which one it is.",
-    "SIGTERM is number 15, and `labkit.linux` has SIGINT: `if number == 15:`, and then another "
+    "`labkit.linux` has SIGTERM and SIGINT: `if number == linux.SIGTERM:`, and then another "
     "`number`.",
 )
 def another_signal(answer: Answer) -> str:

@@ -47,7 +47,7 @@ WRONG = {
     "07.2": [
         (solved("07.2", "if number == 15", "if True"), "Only SIGTERM"),
         (solved("07.2", "number = linux.SIGINT", "print('SIGINT')"), "got SIGTERM"),
-        (solved("07.2", "number == 15", "number == linux.SIGTERM"), "says why not"),
+        (solved("07.2", "number == 15", "number == SIGTERM"), "says why not"),
         (
             solved(
                 "07.2",
