@@ -80,6 +80,13 @@ def two_spellings(answer: Answer) -> str:
         'Now every `run` asks for the terminal. Python reads `a == ["-ti"] or ["-it"]` as '
         '`(a == ["-ti"]) or (["-it"])`, which is always true.',
     )
+    call = _call(answer, "run", program, "-it")
+    want(
+        call.arrived == (False, program),
+        "`run COMMAND -it` reaches `run` without the terminal: here `-it` belongs to the command",
+        _said(call),
+        "Only the first word after `run` may be the option.",
+    )
     call = _call(answer, "run", "-q", program)
     want(
         call.arrived is None and call.status == 1,
@@ -133,6 +140,7 @@ def what_does_it_answer(answer: Answer) -> str:
         len(words) > 1 and words[0] == "run",
         "a command line of at least two words that begins with `run`",
         f"`{' '.join(words)}`",
+        "`run` alone gets that message, too. Which second word changes nothing?",
     )
     call = _call(answer, *words)
     want(
@@ -165,6 +173,8 @@ def a_command_of_your_own(answer: Answer) -> str:
                 "The dictionary keeps the function itself. With parentheses, `name_command(…)`, it "
                 "is called where the dictionary is made, and only its result is kept."
             )
+        elif "positional argument" in trial.output:
+            hint = "`main` gives each command the list of the words behind it, even an empty one."
         ended_well(trial, wanted, hint)
         call = _ended(answer, trial)
     want(
@@ -182,6 +192,12 @@ def a_command_of_your_own(answer: Answer) -> str:
         "`print` is not the log: call `log`."
         if name in trial.output
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
+    )
+    want(
+        call.messages == [name],
+        "one line in the log, whose message is the host name and nothing else",
+        " and ".join(f"`{message}`" for message in call.messages),
+        "Whoever reads the log by a program wants the name, without words around it.",
     )
     want(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
     program = f"/bin/{secrets.token_hex(4)}"

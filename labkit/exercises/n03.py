@@ -10,7 +10,10 @@ from labkit.trial import PROGRAM
 
 SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"
-WAIT = "The program itself should wait for the sleep: `os.waitpid(pid, 0)`."
+WAIT = (
+    "The program itself should wait for the sleep, `os.waitpid(pid, 0)`, and no error should end it "
+    "before."
+)
 
 
 @exercise(
@@ -30,7 +33,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
             sleep and trial.stays(),
             STAYS,
             trial.summary(),
-            "What it printed says what the child met." if "Traceback" in trial.output else WAIT,
+            "What it printed says what the child met." if trial.output else WAIT,
         )
         assert sleep
         want(
@@ -38,7 +41,8 @@ def a_proc_of_its_own(answer: Answer) -> str:
             "`sleep 1000` as PID 1 of a new PID namespace",
             f"PID {sleep.pids[-1]} of "
             + ("the namespace that it was in before" if len(sleep.pids) == 2 else "a new one"),
-            "Which flag begins a new count? The child of that `clone` is number 1."
+            "A process keeps its number for life, so a new count begins with a child: `clone` with "
+            "which flag?"
             if len(sleep.pids) == 2
             else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
@@ -77,7 +81,8 @@ def a_name_for_the_container(answer: Answer) -> str:
             sleep,
             "a container whose command runs",
             trial.summary(),
-            "`init` did not come as far as the command. What it printed says why.",
+            "`init` did not come as far as the command: an error stopped it, as what it printed "
+            "says, or it became another program.",
         )
         assert sleep
         trial.until(lambda: procfs.hostname(sleep.pid) == "box")
@@ -93,7 +98,8 @@ def a_name_for_the_container(answer: Answer) -> str:
             found == "box",
             wanted,
             f"`{found}`",
-            "Does your line run before the command starts? After `os.waitpid` it is too late."
+            "Does your line tell the kernel, and before the command starts? After `os.waitpid` it "
+            "is too late."
             if found == outside
             else "Exactly `box`: small letters, and nothing behind them.",
         )

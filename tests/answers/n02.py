@@ -22,12 +22,15 @@ WRONG = {
         (solved("02.2", "    if os.fork() == 0:\n    ", ""), "fork, then `exec`"),
         (solved("02.2", UNSHARE, ""), "come after it"),
         (solved("02.2", UNSHARE, UNSHARE + 'os.system("true")\n'), "whose number 1 has ended"),
+        (solved("02.2", "os.fork()", "linux.clone(linux.CLONE_NEWPID)"), "Ask once"),
         (solved("02.2", '("1000", "2000")', '("2000", "1000")'), "order of birth"),
         (solved("02.2", "signal.pause()", ""), "should wait for both"),
     ],
     "02.3": [
         (solved("02.3", HELD, ""), "nobody holds it open"),
         (solved("02.3", HELD + END, END + HELD), "before the child ends"),
+        (solved("02.3", END, "linux.setns(held)\n" + END), "need not go in"),
+        (solved("02.3", HELD, 'open("/tmp/held", "w")\n'), "Only the working folder"),
         (solved("02.3", END, ""), "Hold it first, then end the child"),
         (solved("02.3", 'linux.sethostname("survivor")', "pass"), "found: `lab`"),
         (solved("02.3", END + "signal.pause()", END + 'print("survivor")'), "has to stay"),
@@ -36,6 +39,7 @@ WRONG = {
         (solved("02.4", SETNS, 'linux.sethostname("lab")'), "renamed the prison"),
         (solved("02.4", '("uts", "net")', '("uts",)'), "one kind at a time"),
         (solved("02.4", SETNS, "linux.unshare(linux.CLONE_NEWUTS)"), "is not the old one"),
+        (solved("02.4", SETNS, 'linux.setns(open(f"/proc/1/ns/{kind}"))'), "a descriptor"),
         ("import os\nprint(os.uname().nodename)", "become the sleep"),
     ],
 }
