@@ -193,12 +193,7 @@ def a_command_of_your_own(answer: Answer) -> str:
         if name in trial.output
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
     )
-    want(
-        call.messages == [name],
-        "one line in the log, whose message is the host name and nothing else",
-        " and ".join(f"`{message}`" for message in call.messages),
-        "Whoever reads the log by a program wants the name, without words around it.",
-    )
+    messages = call.messages
     want(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
     program = f"/bin/{secrets.token_hex(4)}"
     call = _call(answer, "run", program)
@@ -213,6 +208,14 @@ def a_command_of_your_own(answer: Answer) -> str:
         "`run COMMAND` logs nothing of its own here",
         _said(call),
         "Your function runs although `name` was not called: a definition is not a call.",
+    )
+    want(
+        messages == [name],
+        "one line in the log, whose message is the host name and nothing else",
+        " and ".join(f"`{message}`" for message in messages),
+        "Whoever reads the log by a program wants the name, without words around it."
+        if len(messages) == 1
+        else "One call of `log` is enough.",
     )
     return "`name` logs the host name, whatever it is, and `run` works as before"
 

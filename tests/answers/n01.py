@@ -48,7 +48,7 @@ WRONG = {
         (solved("01.3", COMMANDS, ', "name": name_command([])}'), "keeps the function itself"),
         (solved("01.3", LOG, "print(os.uname().nodename)"), "`print` is not the log"),
         (solved("01.3", LOG, 'log("info", "lab")'), "Ask the kernel"),
-        (solved("01.3", LOG, LOG + "\n    " + LOG), "one line in the log"),
+        (solved("01.3", LOG, LOG + "\n    " + LOG), "One call"),
         (solved("01.3", LOG, LOG.replace("os.", '"name: " + os.')), "without words around it"),
         (solved("01.3", "name_command(words)", "name_command()"), "the list of the words"),
         (

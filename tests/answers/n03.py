@@ -36,7 +36,7 @@ WRONG = {
         (SLEEP.format(flags=BOTH, mount=MOUNT, wait=""), "os.waitpid(pid, 0)"),
         (SLEEP.format(flags=BOTH, mount=FAKE, wait=WAIT), "in the child, before `exec`"),
         (SLEEP.format(flags=BOTH, mount="linux.mount('proc', '/prox')", wait=WAIT), "child met"),
-        (SLEEP.format(flags=BOTH, mount='os.execvp("sleep", ["1000"])', wait=WAIT), "child met"),
+        (SLEEP.format(flags=BOTH, mount='os.execvp("sleep", ["1000"])', wait=WAIT), "own name"),
         (
             f"import os\nfrom labkit import linux\nlinux.unshare({BOTH})\n{MOUNT}\n"
             'os.execvp("sleep", ["sleep", "1000"])',
