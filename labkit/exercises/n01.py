@@ -117,6 +117,19 @@ def what_does_it_answer(answer: Answer) -> str:
     asked = "a prediction, 0 or 1, for each of the four lines"
     want(isinstance(prediction, dict), asked, "something else than the dictionary")
     assert isinstance(prediction, dict)
+    want(
+        isinstance(words, list) and all(isinstance(word, str) for word in words),
+        "a list of words",
+        f"`{words}`",
+        'Such as `words = ["run", "-ti", "/bin/sh"]`.',
+    )
+    assert isinstance(words, list)
+    want(
+        len(words) > 1 and words[0] == "run",
+        "a command line of at least two words that begins with `run`",
+        f"`{' '.join(words)}`",
+        "`run` alone gets that message, too. Which word behind it is no command either?",
+    )
     for line, hint in LINES.items():
         guess = prediction.get(line, "nothing")
         guess = "..." if guess == "Ellipsis" else guess
@@ -129,19 +142,6 @@ def what_does_it_answer(answer: Answer) -> str:
             f"you predicted {guess}, and it is another",
             hint,
         )
-    want(
-        isinstance(words, list) and all(isinstance(word, str) for word in words),
-        "a list of words",
-        f"`{words}`",
-        'Such as `words = ["run", "-ti", "/bin/sh"]`.',
-    )
-    assert isinstance(words, list)
-    want(
-        len(words) > 1 and words[0] == "run",
-        "a command line of at least two words that begins with `run`",
-        f"`{' '.join(words)}`",
-        "`run` alone gets that message, too. Which second word changes nothing?",
-    )
     call = _call(answer, *words)
     want(
         call.status == 1 and call.messages[-1:] == ["missing container command"],

@@ -69,7 +69,10 @@ def two_in_one(answer: Answer) -> str:
     with answer.start() as trial, staying(both, stay):
         first = trial.until(lambda: trial.find(*SLEEP))
         second = first and trial.until(lambda: trial.find(*SLEEP_2))
-        hint = "Each of the two needs a process of its own: fork, then `exec` in the child. " + stay
+        hint = (
+            "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell "
+            "in between would be number 1, and take all others with it when it ends.) " + stay
+        )
         if "Cannot allocate memory" in trial.output:
             hint = (
                 "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was "

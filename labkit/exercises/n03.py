@@ -114,7 +114,13 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
     with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.running("sleep"))
-        ended_well(trial, "`sleep 1000`, alive and hidden")
+        ended_well(
+            trial,
+            "`sleep 1000`, alive and hidden",
+            "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
+            if "Operation not permitted" in trial.output
+            else "",
+        )
         want(
             sleep,
             STAYS,

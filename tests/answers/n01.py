@@ -38,7 +38,7 @@ WRONG = {
         (PREDICTION.format(1, 1, 1, 0, ["run", "-ti"]), "belongs to that command"),
         (PREDICTION.format(0, 0, 1, 0, ["run", "-ti"]), "the next test"),
         (PREDICTION.format(0, 1, 0, 0, ["run", "-ti"]), "Who sees the second"),
-        (PREDICTION.format(*RIGHT, ["run"]), "Which second word"),
+        (PREDICTION.format(*RIGHT, ["run"]), "no command either"),
         (PREDICTION.format(*RIGHT, ["run", "-it"]), "`unknown option -it`"),
         (PREDICTION.format(*RIGHT, "'run -ti'"), "a list of words"),
         ("print('missing container command')", "Write `prediction = …`"),

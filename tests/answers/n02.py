@@ -6,6 +6,7 @@ SIX = """(
     CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWCGROUP
 )"""
 UNSHARE = "linux.unshare(linux.CLONE_NEWPID)\n"
+SHELL = 'os.system("sleep 1000 & sleep 2000 &")\nsignal.pause()\n'
 HELD = 'held = os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)\n'
 END = "os.kill(pid, signal.SIGKILL)\nos.waitpid(pid, 0)\n"
 SETNS = 'linux.setns(os.open(f"/proc/1/ns/{kind}", os.O_RDONLY))'
@@ -21,6 +22,7 @@ WRONG = {
         (stub("02.2"), "makes a namespace with each call"),
         (solved("02.2", "    if os.fork() == 0:\n    ", ""), "fork, then `exec`"),
         (solved("02.2", UNSHARE, ""), "come after it"),
+        (f"import os, signal\nfrom labkit import linux\n{UNSHARE}{SHELL}", "A shell in between"),
         (solved("02.2", UNSHARE, UNSHARE + 'os.system("true")\n'), "whose number 1 has ended"),
         (solved("02.2", "os.fork()", "linux.clone(linux.CLONE_NEWPID)"), "Ask once"),
         (solved("02.2", '("1000", "2000")', '("2000", "1000")'), "order of birth"),

@@ -66,6 +66,7 @@ WRONG = {
     ],
     "03.3": [
         (HIDE.format(hide="os.kill(pid, 9)"), "not what is asked"),
+        (HIDE.format(hide='os.rmdir(f"/proc/{pid}")'), "can be covered"),
         (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "more than one process"),
         (
             HIDE.format(hide='os.mkdir("proc")\nlinux.mount("none", "proc", "tmpfs")'),
