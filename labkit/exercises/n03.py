@@ -114,6 +114,7 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
     with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.running("sleep"))
+        waits = trial.stays()
         ended_well(
             trial,
             "`sleep 1000`, alive and hidden",
@@ -122,10 +123,10 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
             else "",
         )
         want(
-            sleep,
+            sleep and waits,
             STAYS,
             trial.summary(),
-            "Ending it is one way to hide it, but that is not what is asked.",
+            "Ending it is one way to hide it, but that is not what is asked. " + WAIT,
         )
         assert sleep
         number = sleep.pids[1]
