@@ -29,10 +29,11 @@ def a_proc_of_its_own(answer: Answer) -> str:
     with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         ended_well(trial, "`sleep 1000` as PID 1 of a new PID namespace")
+        waits = sleep and trial.stays()
         hint = "What it printed says what the child met." if "Traceback" in trial.output else WAIT
         if "operand" in trial.output:
             hint = "The list that exec is given begins with the program's own name."
-        want(sleep and trial.stays(), STAYS, trial.summary(), hint)
+        want(waits, STAYS, trial.summary(), hint)
         assert sleep
         want(
             len(sleep.pids) > 2 and sleep.pids[-1] == 1,
