@@ -10,8 +10,8 @@ from labkit.trial import Trial
 SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"
 WAIT = (
-    "The last thing that your line starts should be `sleep 1000`, and not in the background: the "
-    "judge looks while it sleeps."
+    "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
+    "background: `check` looks while it sleeps."
 )
 FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net", "ipc": "--ipc"}
 
@@ -85,7 +85,8 @@ def who_is_number_1(answer: Answer) -> str:
         number == sleep.pids[-1] and not isinstance(number, bool),
         "the number that the kernel gives to the sleep",
         f"you predicted {number}, and the kernel says otherwise",
-        "The kernel starts to count again in a new PID namespace, whatever `ps` may say.",
+        "The kernel starts to count again in a new PID namespace, whatever `ps` may say. Is the "
+        "sleep the first there, or a shell?",
     )
     want(
         alone is False,
@@ -93,7 +94,7 @@ def who_is_number_1(answer: Answer) -> str:
         f"you predicted `alone = {alone}`, and its `/proc` shows other processes",
         "`/proc` is a mounted file system. Who mounted this one, and in which PID namespace?",
     )
-    return "the sleep is number 1, and its `/proc` tells about the others: as you predicted"
+    return f"the sleep is number {number}, and its `/proc` tells about the others: as you predicted"
 
 
 @exercise(
@@ -158,8 +159,8 @@ def a_container_in_one_line(answer: Answer) -> str:
 @exercise(
     "00.4",
     SH,
-    "The namespace is new, but no user of the outside has a number in it yet. `man unshare` "
-    "lists the options that begin with `--map-`.",
+    "The namespace is new, but no user of the outside has a number in it yet. Which of the options "
+    "that begin with `--map-` gives you root's?",
     "`--map-root-user`, or `-r` for short, makes you number 0 in it.",
 )
 def root_of_nothing(answer: Answer) -> str:
@@ -178,7 +179,8 @@ def root_of_nothing(answer: Answer) -> str:
             user == 0,
             "`sleep 1000` as user 0 in it",
             "a user without a number inside: 65534, nobody" if user is None else f"user {user}",
-            "A new user namespace is empty: its `uid_map` must say who outside is who inside."
+            "A new user namespace is empty: its `uid_map` must say who outside is who inside. "
+            "`unshare` has an option that writes it."
             if user is None
             else "It has a number, but not root's.",
         )

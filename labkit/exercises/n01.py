@@ -80,6 +80,13 @@ def two_spellings(answer: Answer) -> str:
         'Now every `run` asks for the terminal. Python reads `a == ["-ti"] or ["-it"]` as '
         '`(a == ["-ti"]) or (["-it"])`, which is always true.',
     )
+    call = _call(answer, "run", program, "-it")
+    want(
+        call.arrived == (False, program),
+        "`run COMMAND -it` reaches `run` without the terminal: here `-it` belongs to the command",
+        _said(call),
+        "Only the first word after `run` may be the option.",
+    )
     call = _call(answer, "run", "-q", program)
     want(
         call.arrived is None and call.status == 1,
@@ -110,6 +117,19 @@ def what_does_it_answer(answer: Answer) -> str:
     asked = "a prediction, 0 or 1, for each of the four lines"
     want(isinstance(prediction, dict), asked, "something else than the dictionary")
     assert isinstance(prediction, dict)
+    want(
+        isinstance(words, list) and all(isinstance(word, str) for word in words),
+        "a list of words",
+        f"`{words}`",
+        'Such as `words = ["run", "-ti", "/bin/sh"]`.',
+    )
+    assert isinstance(words, list)
+    want(
+        len(words) > 1 and words[0] == "run",
+        "a command line of at least two words that begins with `run`",
+        f"`{' '.join(words)}`",
+        "`run` alone gets that message, too. Which word behind it is no command either?",
+    )
     for line, hint in LINES.items():
         guess = prediction.get(line, "nothing")
         guess = "..." if guess == "Ellipsis" else guess
@@ -122,18 +142,6 @@ def what_does_it_answer(answer: Answer) -> str:
             f"you predicted {guess}, and it is another",
             hint,
         )
-    want(
-        isinstance(words, list) and all(isinstance(word, str) for word in words),
-        "a list of words",
-        f"`{words}`",
-        'Such as `words = ["run", "-ti", "/bin/sh"]`.',
-    )
-    assert isinstance(words, list)
-    want(
-        len(words) > 1 and words[0] == "run",
-        "a command line of at least two words that begins with `run`",
-        f"`{' '.join(words)}`",
-    )
     call = _call(answer, *words)
     want(
         call.status == 1 and call.messages[-1:] == ["missing container command"],
@@ -165,6 +173,8 @@ def a_command_of_your_own(answer: Answer) -> str:
                 "The dictionary keeps the function itself. With parentheses, `name_command(…)`, it "
                 "is called where the dictionary is made, and only its result is kept."
             )
+        elif "positional argument" in trial.output:
+            hint = "`main` gives each command the list of the words behind it, even an empty one."
         ended_well(trial, wanted, hint)
         call = _ended(answer, trial)
     want(
@@ -183,6 +193,7 @@ def a_command_of_your_own(answer: Answer) -> str:
         if name in trial.output
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
     )
+    messages = call.messages
     want(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
     program = f"/bin/{secrets.token_hex(4)}"
     call = _call(answer, "run", program)
@@ -197,6 +208,14 @@ def a_command_of_your_own(answer: Answer) -> str:
         "`run COMMAND` logs nothing of its own here",
         _said(call),
         "Your function runs although `name` was not called: a definition is not a call.",
+    )
+    want(
+        messages == [name],
+        "one line in the log, whose message is the host name and nothing else",
+        " and ".join(f"`{message}`" for message in messages),
+        "Whoever reads the log by a program wants the name, without words around it."
+        if len(messages) == 1
+        else "One call of `log` is enough.",
     )
     return "`name` logs the host name, whatever it is, and `run` works as before"
 

@@ -69,17 +69,21 @@ def two_in_one(answer: Answer) -> str:
     with answer.start() as trial, staying(both, stay):
         first = trial.until(lambda: trial.find(*SLEEP))
         second = first and trial.until(lambda: trial.find(*SLEEP_2))
-        dead = "Cannot allocate memory" in trial.output
-        want(
-            first and second,
-            both,
-            trial.summary(),
-            "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was first "
-            "there? It must still live."
-            if dead
-            else "Each of the two needs a process of its own: fork, then `exec` in the child. "
-            + stay,
+        hint = (
+            "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell "
+            "in between would be number 1, and take all others with it when it ends.) " + stay
         )
+        if "Cannot allocate memory" in trial.output:
+            hint = (
+                "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was "
+                "first there? It must still live."
+            )
+        elif "Invalid argument" in trial.output:
+            hint = (
+                "After `unshare` it is settled where the next children begin, so the kernel "
+                "refuses one more new namespace. Ask once, and then make them with `os.fork()`."
+            )
+        want(first and second, both, trial.summary(), hint)
         assert first and second
         want(
             len(first.pids) > 2 and len(second.pids) > 2,
@@ -128,20 +132,26 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
     with answer.start() as trial, staying(wanted, stay):
         held = trial.until(lambda: next(_held_alone(trial), None))
         ended_well(
-            trial, wanted, "Open the file in `/proc` before the child ends: later it is gone."
+            trial,
+            wanted,
+            "Only the working folder can be written to here."
+            if "Read-only" in trial.output
+            else "Open the file in `/proc` before the child ends: later it is gone.",
         )
         want(trial.stays(), wanted, trial.summary(), stay)
         outside = procfs.namespaces(trial.program.ppid)["uts"]
-        inhabited = any(procfs.namespaces(p.pid)["uts"] != outside for p in _living(trial))
-        want(
-            held,
-            wanted,
-            "a process is still in the new one" if inhabited else "no namespace but the first",
-            "Hold it first, then end the child: `os.kill(pid, signal.SIGKILL)`."
-            if inhabited
-            else "When the last process is gone and nobody holds it open, it is gone too. Open "
-            "`/proc/PID/ns/uts` before, and keep the descriptor open.",
-        )
+        inside = [p.pid for p in _living(trial) if procfs.namespaces(p.pid)["uts"] != outside]
+        found = "a process is still in the new one" if inside else "no namespace but the first"
+        hint = "Hold it first, then end the child: `os.kill(pid, signal.SIGKILL)`."
+        if trial.program.pid in inside:
+            found = "your program is in the new one itself"
+            hint = "It need not go in: the open descriptor is enough to keep a namespace."
+        elif not inside:
+            hint = (
+                "When the last process is gone and nobody holds it open, it is gone too. Open "
+                "`/proc/PID/ns/uts` before, and keep the descriptor open."
+            )
+        want(held, wanted, found, hint)
         assert held
         command = ["nsenter", f"--uts={held}", "uname", "-n"]
         name = subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -174,7 +184,13 @@ def break_out(answer: Answer) -> str:
     )
     with answer.command(*PRISON, sys.executable, PYTHON) as trial, staying(stays, hint):
         sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, stays)
+        ended_well(
+            trial,
+            stays,
+            "`setns` wants a descriptor, which is a number: `os.open(path, os.O_RDONLY)` gives one."
+            if "ArgumentError" in trial.output or "Bad file descriptor" in trial.output
+            else "",
+        )
         want(sleep and trial.stays(), stays, trial.summary(), hint)
         assert sleep
         outside = procfs.namespaces(trial.program.ppid)

@@ -10,7 +10,10 @@ from labkit.trial import PROGRAM
 
 SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"
-WAIT = "The program itself should wait for the sleep: `os.waitpid(pid, 0)`."
+WAIT = (
+    "The program itself should wait for the sleep, `os.waitpid(pid, 0)`, and no error should end "
+    "it before."
+)
 
 
 @exercise(
@@ -26,19 +29,19 @@ def a_proc_of_its_own(answer: Answer) -> str:
     with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         ended_well(trial, "`sleep 1000` as PID 1 of a new PID namespace")
-        want(
-            sleep and trial.stays(),
-            STAYS,
-            trial.summary(),
-            "What it printed says what the child met." if "Traceback" in trial.output else WAIT,
-        )
+        waits = sleep and trial.stays()
+        hint = "What it printed says what the child met." if "Traceback" in trial.output else WAIT
+        if "operand" in trial.output:
+            hint = "The list that exec is given begins with the program's own name."
+        want(waits, STAYS, trial.summary(), hint)
         assert sleep
         want(
             len(sleep.pids) > 2 and sleep.pids[-1] == 1,
             "`sleep 1000` as PID 1 of a new PID namespace",
             f"PID {sleep.pids[-1]} of "
             + ("the namespace that it was in before" if len(sleep.pids) == 2 else "a new one"),
-            "Which flag begins a new count? The child of that `clone` is number 1."
+            "A process keeps its number for life, so a new count begins with a child: `clone` with "
+            "which flag?"
             if len(sleep.pids) == 2
             else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
@@ -77,7 +80,8 @@ def a_name_for_the_container(answer: Answer) -> str:
             sleep,
             "a container whose command runs",
             trial.summary(),
-            "`init` did not come as far as the command. What it printed says why.",
+            "`init` did not come as far as the command: an error stopped it, as what it printed "
+            "says, or it became another program.",
         )
         assert sleep
         trial.until(lambda: procfs.hostname(sleep.pid) == "box")
@@ -93,7 +97,8 @@ def a_name_for_the_container(answer: Answer) -> str:
             found == "box",
             wanted,
             f"`{found}`",
-            "Does your line run before the command starts? After `os.waitpid` it is too late."
+            "Does your line tell the kernel, and before the command starts? After `os.waitpid` it "
+            "is too late."
             if found == outside
             else "Exactly `box`: small letters, and nothing behind them.",
         )
@@ -110,12 +115,19 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
     with answer.start() as trial, staying(STAYS, WAIT):
         sleep = trial.until(lambda: trial.running("sleep"))
-        ended_well(trial, "`sleep 1000`, alive and hidden")
+        waits = trial.stays()
+        ended_well(
+            trial,
+            "`sleep 1000`, alive and hidden",
+            "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
+            if "Operation not permitted" in trial.output
+            else "",
+        )
         want(
-            sleep,
+            sleep and waits,
             STAYS,
             trial.summary(),
-            "Ending it is one way to hide it, but that is not what is asked.",
+            "Ending it is one way to hide it, but that is not what is asked. " + WAIT,
         )
         assert sleep
         number = sleep.pids[1]

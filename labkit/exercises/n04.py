@@ -62,7 +62,7 @@ def what_survives(answer: Answer) -> str:
     want(
         not missing,
         f"True or False for each of the {len(survives)}",
-        f"no guess yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
+        f"neither for {len(missing)}, the first is `{(missing or [''])[0]}`",
         "True: the process has it after `exec` as it had it before. False: gone, or another.",
     )
     right = [name for name in survives if guesses[name] == survives[name]]
@@ -89,7 +89,13 @@ def a_file_handed_on(answer: Answer) -> str:
     hint = "Let the program itself become the sleep, with `os.execvp`."
     with answer.start() as trial, staying("a process `sleep 1000` that stays", hint):
         sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, "a program that becomes `sleep 1000`")
+        ended_well(
+            trial,
+            "a program that becomes `sleep 1000`",
+            "A descriptor is a number: `file.fileno()`." if "integer" in trial.output else "",
+        )
+        if "operand" in trial.output:
+            hint = "The list that exec is given begins with the program's own name."
         want(sleep, "a process `sleep 1000` that stays", trial.summary(), hint)
         assert sleep
         want(
@@ -125,6 +131,8 @@ def nothing_ignored(answer: Answer) -> str:
     hint = "`init` did not come as far as the command. What it printed says why."
     with answer.start("run", "-ti", "./stay") as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
+        if "Invalid argument" in trial.output:
+            hint = "SIGKILL and SIGSTOP are the kernel's own: nobody may change what they do."
         want(sleep, "a container whose command runs", trial.summary(), hint)
         assert sleep
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
@@ -155,7 +163,14 @@ def a_sleep_called_nothing(answer: Answer) -> str:
     with answer.start() as trial, staying("a process that runs `sleep` and stays", WAIT):
         wanted = ("nothing", "nothing")
         sleep = trial.until(lambda: trial.running("sleep"))
-        ended_well(trial, "a process that runs `sleep`, called `nothing`")
+        ended_well(
+            trial,
+            "a process that runs `sleep`, called `nothing`",
+            "exec needs a file. `os.execvp` looks for it in PATH, `os.execv` takes a path to it; "
+            "the name in the list is another matter."
+            if "FileNotFoundError" in trial.output
+            else "",
+        )
         want(
             sleep,
             "a process that runs the file of `sleep` and stays",

@@ -28,6 +28,12 @@ WRONG = {
         ),
         (PREDICTION.format(command="unshare --pid sleep 1000", number=1, alone=False), "`--fork`"),
         (PREDICTION.format(command=WITHOUT, number="...", alone="..."), "still `...`"),
+        (
+            PREDICTION.format(
+                command="unshare --pid --fork sh -c 'sleep 1000; true'", number=1, alone=False
+            ),
+            "or a shell?",
+        ),
         ("print(1, False)", "Write `command = …`"),
     ],
     "00.3": [
@@ -41,6 +47,10 @@ WRONG = {
         ("sleep 1000", "not what is asked"),
         ("unshare --user sh -c 'echo 0; exec sleep 1000'", "who outside is who inside"),
         ("unshare --user --map-user=7 sleep 1000", "user 7"),
+        (
+            "unshare --user sh -c 'echo 0 0 1 >/proc/$$/uid_map; exec sleep 1000'",
+            "an option that writes it",
+        ),
         ("unshare --user --map-root-user id -u", "while it sleeps"),
     ],
 }

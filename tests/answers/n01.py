@@ -26,6 +26,7 @@ WRONG = {
             ),
             "without a meaning",
         ),
+        (solved("01.1", TTY, '"-ti" in words or "-it" in words'), "Only the first word"),
         (solved("01.1", TTY, 'words[0].startswith("-")'), "Only these two spellings"),
         (
             solved("01.1", TTY, 'words[0] in ("-ti", "-it") and len(words) > 1'),
@@ -37,7 +38,7 @@ WRONG = {
         (PREDICTION.format(1, 1, 1, 0, ["run", "-ti"]), "belongs to that command"),
         (PREDICTION.format(0, 0, 1, 0, ["run", "-ti"]), "the next test"),
         (PREDICTION.format(0, 1, 0, 0, ["run", "-ti"]), "Who sees the second"),
-        (PREDICTION.format(*RIGHT, ["run"]), "at least two words"),
+        (PREDICTION.format(*RIGHT, ["run"]), "no command either"),
         (PREDICTION.format(*RIGHT, ["run", "-it"]), "`unknown option -it`"),
         (PREDICTION.format(*RIGHT, "'run -ti'"), "a list of words"),
         ("print('missing container command')", "Write `prediction = …`"),
@@ -47,6 +48,9 @@ WRONG = {
         (solved("01.3", COMMANDS, ', "name": name_command([])}'), "keeps the function itself"),
         (solved("01.3", LOG, "print(os.uname().nodename)"), "`print` is not the log"),
         (solved("01.3", LOG, 'log("info", "lab")'), "Ask the kernel"),
+        (solved("01.3", LOG, LOG + "\n    " + LOG), "One call"),
+        (solved("01.3", LOG, LOG.replace("os.", '"name: " + os.')), "without words around it"),
+        (solved("01.3", "name_command(words)", "name_command()"), "the list of the words"),
         (
             solved("01.3", '{"init": init_command, "run": run_command, ', "{"),
             "still hold the other two",

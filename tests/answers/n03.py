@@ -36,6 +36,12 @@ WRONG = {
         (SLEEP.format(flags=BOTH, mount=MOUNT, wait=""), "os.waitpid(pid, 0)"),
         (SLEEP.format(flags=BOTH, mount=FAKE, wait=WAIT), "in the child, before `exec`"),
         (SLEEP.format(flags=BOTH, mount="linux.mount('proc', '/prox')", wait=WAIT), "child met"),
+        (SLEEP.format(flags=BOTH, mount='os.execvp("sleep", ["1000"])', wait=WAIT), "own name"),
+        (
+            f"import os\nfrom labkit import linux\nlinux.unshare({BOTH})\n{MOUNT}\n"
+            'os.execvp("sleep", ["sleep", "1000"])',
+            "for life",
+        ),
         ("import os\nos.system('unshare -pf --mount-proc sh -c \"sleep 1000; :\"')", "with `exec`"),
         ("print('sleep 1000 is PID 1, and alone')", "os.waitpid(pid, 0)"),
     ],
@@ -52,10 +58,15 @@ WRONG = {
         ),
         (solved("03.2", '    sethostname("box")', '    print("box")'), "found: `lab`"),
         (solved("03.2", '"box"', '"Box"'), "small letters"),
+        (
+            solved("03.2", 'sethostname("box")', 'os.execvp("hostname", ["hostname", "box"])'),
+            "became another program",
+        ),
         (solved("03.2", "sethostname(", "set_host_name("), "NameError"),
     ],
     "03.3": [
         (HIDE.format(hide="os.kill(pid, 9)"), "not what is asked"),
+        (HIDE.format(hide='os.rmdir(f"/proc/{pid}")'), "can be covered"),
         (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "more than one process"),
         (
             HIDE.format(hide='os.mkdir("proc")\nlinux.mount("none", "proc", "tmpfs")'),

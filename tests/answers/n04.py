@@ -53,6 +53,8 @@ WRONG = {
         (HANDED + "os.system('sleep 1000')", "second process"),
         (HANDED + "os.execvp('sh', ['sh', '-c', 'sleep 1000; true'])", "the word `exec`"),
         (HANDED + "print(open('letter').read())", "`os.execvp`"),
+        (solved("04.2", "file.fileno()", "file"), "`file.fileno()`"),
+        (solved("04.2", '["sleep", "1000"]', '["1000"]'), "program's own name"),
         (solved("04.2", '"sleep", ["sleep"', '"slip", ["sleep"'), "FileNotFoundError"),
     ],
     "04.3": [
@@ -72,12 +74,14 @@ WRONG = {
             ),
             "behind it no line runs",
         ),
+        (solved("04.3", "signal.SIGXFSZ", "signal.SIGKILL"), "the kernel's own"),
         (solved("04.3", FIRST, "    signal.signal(SIGPIPE, SIG_DFL)"), "What it printed"),
     ],
     "04.4": [
         ("import os\nos.execvp('sleep', ['nothing', '1000'])", "exec sets `comm` anew"),
         (BEFORE, "exec sets `comm` anew"),
         (solved("04.4", '["nothing", "1000"]', '["sleep", "1000"]'), "yours to choose"),
+        (solved("04.4", 'execv("./nothing"', 'execvp("nothing"'), "exec needs a file"),
         (COPY, "A copy is another file"),
         (FORGETS, "wait for it"),
         (PRETENDS, "A copy is another file"),
