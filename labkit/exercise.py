@@ -7,8 +7,10 @@ status, the terminal, and raises `Wrong` with what was wanted, what was found an
 import contextlib
 import importlib
 import json
+import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from labkit.trial import Limits, Trial
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
+LONGEST = 2**20  # bytes that a judge reads of a file
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
 # Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
@@ -113,8 +116,8 @@ class Answer:
             status = trial.wait()
         ended_well(trial, "a program that comes to its end")
         values: dict[str, object] = {}
-        with contextlib.suppress(OSError, ValueError):
-            values = dict(json.loads(result.read_text()))
+        with contextlib.suppress(TypeError, ValueError, RecursionError):
+            values = dict(json.loads(written(result)))
         missing = [name for name in names if name not in values]
         want(
             not missing and status == 0,
@@ -200,6 +203,21 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
         raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
     if trial.status and "Traceback (most recent call last):" in trial.output:
         raise Wrong(wanted, trial.summary(), hint)
+
+
+def written(path: Path) -> str:
+    """Return a file's text; "" where there is none, or a pipe, a link or a device in its place."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(file).st_mode)
+        return os.read(file, LONGEST).decode(errors="replace") if regular else ""
+    except OSError:  # a process that this file of /proc tells about has ended
+        return ""
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager
