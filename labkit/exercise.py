@@ -5,6 +5,7 @@ status, the terminal, and raises `Wrong` with what was wanted, what was found an
 """
 
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ from labkit.trial import Limits, Trial
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 LONGEST = 2**20  # bytes that a judge reads of a file
+PREFIX = "labkit-answer-"  # of a folder with an answer in it
+YOUNG = 60  # seconds
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
 # Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
@@ -186,8 +190,11 @@ def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterato
         text: the answer.
         runtime: path to text of the runtime's files.
     """
-    folder = Path(tempfile.mkdtemp(prefix="labkit-answer-")).resolve()
+    _remove_orphans(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    held = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(held, fcntl.LOCK_SH)
         for path, content in {**runtime, exercise.path: text}.items():
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +202,24 @@ def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterato
         yield Answer(text, exercise.path, folder)
     finally:
         shutil.rmtree(folder, onerror=_force)
+        os.close(held)
+
+
+def _remove_orphans(place: Path) -> None:
+    """Remove folders of answers whose judge was killed: the kernel has let go of its lock."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            # A judge that has just begun has not locked its folder yet.
+            if found.st_uid != os.getuid() or time.time() - found.st_mtime < YOUNG:
+                continue
+            folder.chmod(0o700)
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, onerror=_force)
+            finally:
+                os.close(held)
 
 
 def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:

@@ -320,6 +320,26 @@ def test_an_answer_that_locks_its_folder_leaves_nothing(made_up, monkeypatch, tm
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_judge_left_goes_with_the_next_check(made_up, monkeypatch, tmp_path):
+    def judge_(answer):
+        assert not left.exists()
+        os.utime(answer.folder, (0, 0))
+        with exercise.placed(made_up(judge_), "x = 2", {}):  # another kernel's
+            assert answer.folder.exists()
+        return "gone"
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / "labkit-answer-left"
+    (left / "locked").mkdir(parents=True)
+    (left / "locked").chmod(0)
+    os.utime(left, (0, 0))
+    (tmp_path / "labkit-answer-link").symlink_to(tmp_path.parent)
+    os.utime(tmp_path / "labkit-answer-link", (0, 0), follow_symlinks=False)
+    verdict = judge(made_up(judge_), "x = 1", {})
+    assert verdict.found == "gone"
+    assert [path.name for path in tmp_path.iterdir()] == ["labkit-answer-link"]
+
+
 def test_a_verdict_for_a_page_is_escaped_and_says_the_same():
     verdict = Verdict("03.1", False, "`a` < b", "<script>", ("try `x`",), "<b>")
     page = verdict._repr_html_()
