@@ -118,11 +118,11 @@ class Note(str):
         return str(self)
 
 
-def check(number: str) -> Verdict | Note | None:
+def check(number: str = "") -> Verdict | Note | None:
     """Judge the answer that the `%%answer` cell above holds.
 
     Args:
-        number: the exercise, such as "03.2".
+        number: the exercise, such as "03.2"; without it, the one that was checked last.
 
     Raises:
         NotSolved: nbgrader runs the notebook, and the answer does not pass.
@@ -256,7 +256,7 @@ def register(shell: Any) -> None:
 
 def _check(number: str) -> Verdict | Note:
     global _last
-    found = _find(number)
+    found = _find(number or _last)
     if isinstance(found, Note):
         return found
     _last = found.number
@@ -298,9 +298,8 @@ def _solution(found: Exercise) -> str:
 def _find(number: object) -> Exercise | Note:
     word = str(number).strip()
     if not word:
-        return Note('Which one? Say its number, such as hint("03.1").')
-    word = word.zfill(len("03.1"))
-    return exercise.find(word) or Note(
+        return Note('Which one? Say its number, such as "03.1".')
+    return exercise.find(word.zfill(len("03.1"))) or Note(
         f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
     )
 

@@ -101,8 +101,11 @@ def test_the_judges_own_hint_comes_first(magics, made_up):
 def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_up):
     made_up(refuse)
     assert "Which one?" in str(hint())
+    assert "Which one?" in str(check.check())
     magics["answer"]("99.1", "x = 1")
     check.check("99.1")
+    assert check.check().number == "99.1"
+    check._failures["99.1"] = 1
     assert str(hint()) == "look\nlook closer"
     assert str(hint()) == "look\nlook closer\nit is this"
     assert str(hint()) == "look\nlook closer\nit is this"
