@@ -46,7 +46,8 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer goes nowhere
         if isinstance(error, BrokenPipeError):  # the reader left; nothing more to say
             return 141
-        return _fail(f"{error.strerror or error}")
+        name = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{name}{error.strerror or error}")
 
 
 def _call(words: Sequence[str]) -> int:
@@ -289,6 +290,8 @@ def grade(words: Sequence[str]) -> int:
     options = parser.parse_args(words)
     if not options.out.is_dir():
         return _fail(f"grade: there is no folder {options.out} to write into")
+    if not os.access(options.out, os.W_OK | os.X_OK):  # not when an hour of grading is over
+        return _fail(f"grade: cannot write into {options.out}. Name another folder with --out")
     limits = Limits(seconds=options.seconds, memory=options.memory)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a table behind
     results, stopped = [], False
@@ -313,13 +316,17 @@ def grade(words: Sequence[str]) -> int:
 
 
 def _positive(word: str) -> int:
+    import argparse
+
     if not word.isdecimal() or not int(word):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number above 0")
     return int(word)
 
 
 def _fail(message: str, status: int = 1) -> int:
-    print(f"labkit: {message}", file=sys.stderr)
+    # A name may hold what a terminal obeys, or what is no text.
+    shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in message)
+    print(f"labkit: {shown}", file=sys.stderr)
     return status
 
 

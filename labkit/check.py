@@ -6,18 +6,35 @@ What an exercise wants stands in the notebook's text, and its judge in `labkit.e
 import html
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any
 
 from labkit import exercise, progress, workbook
 from labkit.exercise import Exercise, Wrong
+from labkit.trial import NoSandbox
 
 ANSWER, SOLUTION = "%%answer", "%%solution"
+SHOWN = 300  # characters of what was found
+# What a machine runs out of, whatever an answer does.
+SHORT_OF = (ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM, EAGAIN)
 _answers: dict[str, str] = {}
 _failures: dict[str, int] = {}
 _last = ""  # the exercise that `hint()` is about
+
+
+class NotJudged(Exception):
+    """The machine refused what judging needs; the message says what, and what helps."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody stopped a check. Ends the cell and those behind it, in one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class NotSolved(Exception):
@@ -101,11 +118,11 @@ class Note(str):
         return str(self)
 
 
-def check(number: str) -> Verdict | Note | None:
+def check(number: str = "") -> Verdict | Note | None:
     """Judge the answer that the `%%answer` cell above holds.
 
     Args:
-        number: the exercise, such as "03.2".
+        number: the exercise, such as "03.2"; without it, the one that was checked last.
 
     Raises:
         NotSolved: nbgrader runs the notebook, and the answer does not pass.
@@ -156,18 +173,41 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
         exercise_: what it is an answer to.
         text: the answer.
         runtime: path to text of the files beside it.
+
+    Raises:
+        NotJudged: the machine refused what judging needs. The answer may be right.
     """
+    try:
+        return _judge(exercise_, text, runtime)
+    except NoSandbox as error:
+        said, cure = (
+            str(error).rstrip("."),
+            "`labkit doctor` says what this machine allows, and what helps.",
+        )
+    except OSError as error:
+        said = f"{error.filename or 'the kernel'}: {error.strerror}"
+        cure = "Make room there, and check once more."
+    raise NotJudged(
+        f"{exercise_.number} could not be judged, which is no fault of your answer: {said}. {cure}"
+    )
+
+
+def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
     with exercise.placed(exercise_, text, runtime) as answer:
         try:
             return Verdict(exercise_.number, True, "", exercise_.judge(answer))
         except Wrong as error:
             wrong = error
-        except (ValueError, LookupError, OSError) as error:  # it looked at something it never met
+        except NoSandbox:
+            raise
+        except Exception as error:  # it looked at something it never met
+            if isinstance(error, OSError) and error.errno in SHORT_OF:
+                raise
             told = str(error).replace(str(answer.folder), "…")[:200]
             wrong = Wrong("an answer of the usual form", f"{type(error).__name__}: {told}")
         hints = (wrong.hint,) if wrong.hint else ()
-        number = exercise_.number
-        return Verdict(number, False, wrong.wanted, wrong.found, hints, answer.said)
+        number, found = exercise_.number, _plain(wrong.found, SHOWN)
+        return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))
 
 
 def cells(path: Path, magic: str) -> dict[str, str]:
@@ -208,7 +248,7 @@ def register(shell: Any) -> None:
 
     def prove(line: str, cell: str) -> Verdict | Note:
         found = _find(line)
-        return found if isinstance(found, Note) else judge(found, cell, _runtime(found.number))
+        return found if isinstance(found, Note) else _judged(found, cell)
 
     shell.register_magic_function(keep, "cell", ANSWER.strip("%"))
     shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
@@ -216,18 +256,38 @@ def register(shell: Any) -> None:
 
 def _check(number: str) -> Verdict | Note:
     global _last
-    found = _find(number)
+    found = _find(number or _last)
     if isinstance(found, Note):
         return found
     _last = found.number
     if found.number not in _answers:
         return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
-    verdict = judge(found, _answers[found.number], _runtime(found.number))
+    verdict = _judged(found, _answers[found.number])
+    if isinstance(verdict, Note):
+        return verdict
     if verdict.passed:
         progress.mark(found.number)
         return verdict
     shown = _failures[found.number] = _failures.get(found.number, 0) + 1
     return _with_hints(verdict, found, shown)
+
+
+def _judged(found: Exercise, text: str) -> Verdict | Note:
+    """Judge an answer; return what there is to say, also where that is not possible."""
+    try:
+        return judge(found, text, _runtime(found.number))
+    except (NotJudged, workbook.WorkbookError) as error:
+        return Note(str(error))
+    except KeyboardInterrupt:
+        raise Interrupted(f"{found.number} was interrupted and is not judged.") from None
+
+
+def _plain(text: str, most: int = sys.maxsize) -> str:
+    """Make a text safe to show: a terminal obeys what no reader sees, and JSON takes no half."""
+    text = "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def _solution(found: Exercise) -> str:
@@ -238,9 +298,8 @@ def _solution(found: Exercise) -> str:
 def _find(number: object) -> Exercise | Note:
     word = str(number).strip()
     if not word:
-        return Note('Which one? Say its number, such as hint("03.1").')
-    word = word.zfill(len("03.1"))
-    return exercise.find(word) or Note(
+        return Note('Which one? Say its number, such as "03.1".')
+    return exercise.find(word.zfill(len("03.1"))) or Note(
         f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
     )
 

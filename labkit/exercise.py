@@ -5,12 +5,16 @@ status, the terminal, and raises `Wrong` with what was wanted, what was found an
 """
 
 import contextlib
+import fcntl
 import importlib
 import json
+import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +23,9 @@ from labkit.trial import Limits, Trial
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
+LONGEST = 2**20  # bytes that a judge reads of a file
+PREFIX = "labkit-answer-"  # of a folder with an answer in it
+YOUNG = 60  # seconds
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
 # Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
@@ -113,8 +120,8 @@ class Answer:
             status = trial.wait()
         ended_well(trial, "a program that comes to its end")
         values: dict[str, object] = {}
-        with contextlib.suppress(OSError, ValueError):
-            values = dict(json.loads(result.read_text()))
+        with contextlib.suppress(TypeError, ValueError, RecursionError):
+            values = dict(json.loads(written(result)))
         missing = [name for name in names if name not in values]
         want(
             not missing and status == 0,
@@ -183,8 +190,11 @@ def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterato
         text: the answer.
         runtime: path to text of the runtime's files.
     """
-    folder = Path(tempfile.mkdtemp(prefix="labkit-answer-")).resolve()
+    _remove_orphans(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    held = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(held, fcntl.LOCK_SH)
         for path, content in {**runtime, exercise.path: text}.items():
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +202,24 @@ def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterato
         yield Answer(text, exercise.path, folder)
     finally:
         shutil.rmtree(folder, onerror=_force)
+        os.close(held)
+
+
+def _remove_orphans(place: Path) -> None:
+    """Remove folders of answers whose judge was killed: the kernel has let go of its lock."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            # A judge that has just begun has not locked its folder yet.
+            if found.st_uid != os.getuid() or time.time() - found.st_mtime < YOUNG:
+                continue
+            folder.chmod(0o700)
+            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, onerror=_force)
+            finally:
+                os.close(held)
 
 
 def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
@@ -200,6 +228,21 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
         raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
     if trial.status and "Traceback (most recent call last):" in trial.output:
         raise Wrong(wanted, trial.summary(), hint)
+
+
+def written(path: Path) -> str:
+    """Return a file's text; "" where there is none, or a pipe, a link or a device in its place."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        regular = stat.S_ISREG(os.fstat(file).st_mode)
+        return os.read(file, LONGEST).decode(errors="replace") if regular else ""
+    except OSError:  # a process that this file of /proc tells about has ended
+        return ""
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager

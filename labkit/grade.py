@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from errno import ENOTDIR
+from errno import ELOOP, ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
@@ -353,7 +353,8 @@ def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise GradeError(f"cannot read {path.name}: {error.strerror}") from None
+        why = "it is a link, and is not followed" if error.errno == ELOOP else error.strerror
+        raise GradeError(f"cannot read {path.name}: {why}") from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise GradeError(f"{path.name} is no file")

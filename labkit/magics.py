@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labkit import delivered, rehearsal, workbook
+from labkit.trial import NoSandbox
 from labkit.workbook import Change, Workbook, WorkbookError
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def _broken(number: int, files: dict[str, workbook.Source]) -> str:
                 return ""
             there = workbook.runtime(number, before=True, folder=folder)
         return rehearsal.broken(files, there)
-    except (WorkbookError, OSError):
+    except (WorkbookError, OSError, NoSandbox):
         return ""  # nobody kept what was delivered, or nothing can be started here
 
 

@@ -95,7 +95,7 @@ def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, st
     try:
         text = cells(path, ANSWER).get(name)
     except workbook.WorkbookError as error:
-        return False, str(error)
+        return False, _nameless(error, path)
     if text is None:
         return False, f"no cell of the notebook begins with {ANSWER} {name}"
 
@@ -142,7 +142,7 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
     try:
         found = workbook.cells(path)
     except workbook.WorkbookError as error:
-        return str(error), set()
+        return _nameless(error, path), set()
     claimed: set[str] = set()
     try:
         with Kernel(folder, limits) as kernel:
@@ -355,6 +355,11 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _passes(text: str) -> set[str]:
     return set(re.findall(MARK.format(f"({exercise.NUMBER.pattern})"), text))
+
+
+def _nameless(error: Exception, path: Path) -> str:
+    """Return what an error says of a notebook, without our name for our copy of it."""
+    return str(error).replace(str(path), "it")
 
 
 def _short(text: str) -> str:

@@ -35,6 +35,7 @@ def broken(mine: dict[str, Source], delivered: dict[str, Source]) -> str:
 
     Raises:
         OSError: the kernel refused a process, or no folder can be written.
+        NoSandbox: the machine refused a sandbox.
     """
     edits = _edits(mine, delivered)
     if not edits or MAIN not in delivered:

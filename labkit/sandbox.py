@@ -81,16 +81,21 @@ def main(words: Sequence[str]) -> int:
     """Start a program in a sandbox; without one, ipykernel.
 
     Args:
-        words: `[--sealed FOLDER] [--terminal] -- PROGRAM [ARGUMENT …]`, or in place of the last
-            part the arguments that Jupyter gives a kernel. With `--terminal`, descriptor 0 becomes
-            the program's controlling terminal.
+        words: `[--sealed FOLDER] [--terminal] [--ready FD] -- PROGRAM [ARGUMENT …]`, or in place
+            of the last part the arguments that Jupyter gives a kernel. With `--terminal`,
+            descriptor 0 becomes the program's controlling terminal. With `--ready`, a byte is
+            written to that descriptor when the sandbox is made and the program begins.
     """
-    words, sealed, terminal = list(words), "", False
+    words, sealed, terminal, ready = list(words), "", False, -1
     if words[:1] == ["--sealed"]:
         sealed = words[1]
         del words[:2]
     if words[:1] == ["--terminal"]:
         terminal = bool(words.pop(0))
+    if words[:1] == ["--ready"]:
+        ready = int(words[1])
+        os.set_inheritable(ready, False)
+        del words[:2]
     if words[:1] == ["--"]:
         parent, program = None, words[1:]
         linux.set_parent_death_signal(signal.SIGKILL)
@@ -114,6 +119,8 @@ def main(words: Sequence[str]) -> int:
         if terminal:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if ready >= 0:
+            os.write(ready, b"1")
         os.execvp(program[0], program)
 
     return run(start, session=True, watch=parent, sealed=sealed)

@@ -55,6 +55,10 @@ class Limits:
     file: int = 64
 
 
+class NoSandbox(Exception):
+    """The machine refused a sandbox, so no program was started; the message says what it said."""
+
+
 class Trial:
     """A program in a sandbox of its own. A context manager; nothing is left when it is closed.
 
@@ -80,12 +84,17 @@ class Trial:
                 output and errors are one pipe.
             limits: without them, the default ones.
             environment: variables that it gets besides the usual ones.
+
+        Raises:
+            NoSandbox: the machine refused one.
         """
         self.limits = limits or Limits()
         self.exceeded = ""
         self._output = bytearray()
         self._end = time.monotonic() + self.limits.seconds
-        words = ["--sealed", str(folder), *(["--terminal"] if terminal else []), "--", *argv]
+        made, maker = os.pipe()
+        words = ["--sealed", str(folder), *(["--terminal"] if terminal else [])]
+        words += ["--ready", str(maker), "--", *argv]
         if terminal:
             self._ours, theirs = pty.openpty()
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
@@ -102,13 +111,28 @@ class Trial:
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,
+                pass_fds=[maker],
             )
+        except BaseException:
+            os.close(made)
+            os.close(self._ours)
+            raise
         finally:
             os.close(theirs)
-        most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
-        self._first = self._await_first()
+            os.close(maker)
+        try:
+            most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+            if not os.read(made, 1):  # it ended, and with it whoever could have said so
+                self._launcher.wait()
+                raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")
+            self._first = sandbox.first_process(self._launcher.pid)
+        except BaseException:  # an interrupt, too, leaves nothing behind
+            self.close()
+            raise
+        finally:
+            os.close(made)
 
     @property
     def output(self) -> str:
@@ -254,13 +278,6 @@ class Trial:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _await_first(self) -> int:
-        """Return the PID of the sandbox's PID 1, 0 where the sandbox could not be made."""
-        while self._launcher.poll() is None:
-            if first := sandbox.first_process(self._launcher.pid):
-                return first
-        return 0
 
     def _read(self) -> None:
         while self._ours >= 0:

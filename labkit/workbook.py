@@ -94,6 +94,8 @@ def cells(path: Path) -> list[tuple[str, str]]:
         WorkbookError: it cannot be read, or it is no notebook.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be read for ever
+            raise WorkbookError(f"{path} is no file. Cure: move it away")
         found = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return [(str(cell["cell_type"]), "".join(cell["source"])) for cell in found]
     except OSError as error:

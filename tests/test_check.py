@@ -1,5 +1,10 @@
 """check: what a learner is told, first and later, and that no mistake of theirs is a traceback."""
 
+import errno
+import os
+import signal
+import termios
+
 import pytest
 
 from labkit import check, exercise, progress
@@ -34,6 +39,7 @@ def made_up(monkeypatch):
         made = exercise.Exercise("99.1", path, judge, ("look", "look closer", "it is this"))
         monkeypatch.setitem(exercise._KNOWN, "99.1", made)
         monkeypatch.setattr(check, "_runtime", lambda number: {"mydocker/other.py": "X = 1\n"})
+        monkeypatch.setattr(check, "_solution", lambda found: "one way")
         return made
 
     return declare
@@ -95,8 +101,11 @@ def test_the_judges_own_hint_comes_first(magics, made_up):
 def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_up):
     made_up(refuse)
     assert "Which one?" in str(hint())
+    assert "Which one?" in str(check.check())
     magics["answer"]("99.1", "x = 1")
     check.check("99.1")
+    assert check.check().number == "99.1"
+    check._failures["99.1"] = 1
     assert str(hint()) == "look\nlook closer"
     assert str(hint()) == "look\nlook closer\nit is this"
     assert str(hint()) == "look\nlook closer\nit is this"
@@ -139,6 +148,99 @@ def test_a_judge_that_meets_something_odd_says_so(made_up, error):
     assert not verdict.passed
     assert error.__name__ in verdict.found
     assert "labkit-answer" not in repr(verdict)
+
+
+@pytest.mark.parametrize("error", [TypeError, RecursionError, StopIteration, termios.error])
+def test_no_error_of_a_judge_is_a_traceback(made_up, error):
+    def judge_(answer):
+        raise error("odd")
+
+    assert judge(made_up(judge_), "x = 1", {}).found.startswith(error.__name__[:5])
+
+
+def run(answer):
+    with answer.start() as trial:
+        want(trial.wait() == 0, "status 0", trial.summary())
+    return "it ran"
+
+
+def test_a_sandbox_that_is_refused_is_no_wrong_answer(magics, made_up, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("labkit.trial.sys.executable", "/bin/false")
+    made_up(run)
+    magics["answer"]("99.1", "x = 1")
+    for _ in range(2):
+        said = str(check.check("99.1"))
+        assert "no fault of your answer" in said
+        assert "labkit doctor" in said
+    assert "no fault" in str(magics["solution"]("99.1", "x = 1"))
+    assert check._failures == {}
+    assert [path.name for path in tmp_path.iterdir() if "answer" in path.name] == []
+
+
+@pytest.mark.parametrize("where", ["folder", "judge"])
+def test_a_full_disk_is_no_wrong_answer(magics, made_up, monkeypatch, where):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+
+    made_up(full if where == "judge" else run)
+    magics["answer"]("99.1", "x = 1")
+    if where == "folder":
+        monkeypatch.setattr("tempfile.mkdtemp", full)
+    said = str(check.check("99.1"))
+    assert "/tmp/x: No space left on device" in said
+    assert "no fault of your answer" in said
+
+
+def test_an_interrupt_ends_a_check_in_one_line_and_leaves_nothing(
+    magics, made_up, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    pids = []
+
+    def judge_(answer):
+        with answer.start() as trial:
+            sleep = trial.until(lambda: trial.find("sleep", "1000"))
+            pids.append(sleep.pid)
+            signal.raise_signal(signal.SIGINT)
+            trial.wait()
+
+    made_up(judge_)
+    magics["answer"]("99.1", SLEEPER)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        check.check("99.1")
+    assert caught.value._render_traceback_() == ["99.1 was interrupted and is not judged."]
+    assert not os.path.exists(f"/proc/{pids[0]}")
+    assert not [path for path in tmp_path.iterdir() if "answer" in path.name]
+
+
+def test_what_no_reader_sees_is_not_shown(made_up):
+    def judge_(answer):
+        with answer.start() as trial:
+            trial.wait()
+        raise Wrong("this", "\x1b[2J\udcff" + "x" * 10_000)
+
+    verdict = judge(made_up(judge_), r"print('a\x1b]0;title\x07b\0c')", {})
+    assert verdict.output == "a\ufffd]0;title\ufffdb\ufffdc"
+    assert verdict.found.startswith("\ufffd[2J\ufffdxxx")
+    assert len(verdict.found) < 400
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "os.mkfifo('.values.json')",
+        "os.symlink('/dev/zero', '.values.json')",
+        "os.mkdir('.values.json')",
+        "open('.values.json', 'w').write('[' * 200_000)",
+        "open('.values.json', 'w').write('7')",
+    ],
+)
+def test_what_lies_in_place_of_the_values_does_not_stop_the_judge(made_up, trick):
+    verdict = judge(
+        made_up(lambda answer: str(answer.values("x"))), f"import os\n{trick}\nos._exit(0)", {}
+    )
+    assert verdict.found == "nothing called x"
 
 
 def test_an_answer_runs_beside_the_runtime_and_the_verdict_shows_what_it_printed(made_up):
@@ -219,6 +321,26 @@ def test_an_answer_that_locks_its_folder_leaves_nothing(made_up, monkeypatch, tm
     text = "import os; os.makedirs('a/b'); os.chmod('a/b', 0); os.chmod('a', 0); os.chmod('.', 0)"
     assert judge(made_up(judge_), text, {}).passed
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_judge_left_goes_with_the_next_check(made_up, monkeypatch, tmp_path):
+    def judge_(answer):
+        assert not left.exists()
+        os.utime(answer.folder, (0, 0))
+        with exercise.placed(made_up(judge_), "x = 2", {}):  # another kernel's
+            assert answer.folder.exists()
+        return "gone"
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / "labkit-answer-left"
+    (left / "locked").mkdir(parents=True)
+    (left / "locked").chmod(0)
+    os.utime(left, (0, 0))
+    (tmp_path / "labkit-answer-link").symlink_to(tmp_path.parent)
+    os.utime(tmp_path / "labkit-answer-link", (0, 0), follow_symlinks=False)
+    verdict = judge(made_up(judge_), "x = 1", {})
+    assert verdict.found == "gone"
+    assert [path.name for path in tmp_path.iterdir()] == ["labkit-answer-link"]
 
 
 def test_a_verdict_for_a_page_is_escaped_and_says_the_same():

@@ -331,3 +331,18 @@ def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):
     grade._remove(place)
     assert not place.exists()
     assert stat.S_IMODE(victim.stat().st_mode) == 0o640
+
+
+def test_a_table_that_cannot_be_written_is_told_before_the_work(monkeypatch, capsys, tmp_path):
+    from labkit import __main__
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert __main__.grade(["--out", str(tmp_path), str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"labkit: grade: cannot write into {tmp_path}")
+
+
+def test_a_file_that_is_no_notebook_is_not_told_by_our_name_for_it(tmp_path):
+    path = tmp_path / "handed-in.ipynb"
+    path.write_text('{"nbformat": 3, "worksheets": [{"cells": []}]}')
+    said = {marking.verdict(path, "01.1", {})[1], marking.run(path, tmp_path, marking.Limits())[0]}
+    assert said == {"it is not a Jupyter notebook. Is it half saved, or another kind of file?"}

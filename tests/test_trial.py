@@ -56,6 +56,22 @@ def test_a_program_that_does_not_exist(start):
     assert "No such file" in trial.output
 
 
+def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from labkit import trial\n"
+        "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
+        "before = os.listdir('/proc/self/fd')\n"
+        "try: trial.Trial(['true'], Path.cwd())\n"
+        "except trial.NoSandbox as error: print(error)\n"
+        "print(before == os.listdir('/proc/self/fd'))\n"
+    )
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "CLONE_NEWUSER" in run.stdout, run.stderr
+    assert run.stdout.endswith("True\n")
+
+
 def test_the_program_is_number_2_in_a_sandbox_of_its_own(start):
     trial = start(*SLEEP)
     sleep = trial.until(lambda: trial.find(*SLEEP))

@@ -268,3 +268,10 @@ def test_a_source_that_python_cannot_take(folder, text):
     book(folder, "01-one.ipynb", "%%source a.py\n" + text)
     with pytest.raises(WorkbookError, match=r"01-one\.ipynb, cell 1.*not written"):
         workbook.runtime(folder=folder)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_notebook(make, tmp_path):
+    make(tmp_path / "01-x.ipynb")
+    with pytest.raises(WorkbookError, match="is no file"):
+        workbook.cells(tmp_path / "01-x.ipynb")

@@ -202,7 +202,10 @@ def _outside(trial: Trial) -> int:
 
 
 def _listed(process: Process) -> list[str]:
-    """Return the PIDs that a process finds in its /proc."""
+    """Return the PIDs that a process finds in its /proc, none where that is no proc."""
+    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
+    if tops[-1:] != ["proc"]:
+        return []
     return [
         path.name
         for path in Path(f"/proc/{process.pid}/root/proc").iterdir()

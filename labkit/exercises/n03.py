@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want, written
 from labkit.procfs import Process
 from labkit.trial import PROGRAM
 
@@ -167,6 +167,6 @@ def _listed(process: Process) -> set[int]:
     tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
     found = set()
     for stat in Path(f"/proc/{process.pid}/root/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile, or is covered
-            found.add(int(stat.read_text(errors="replace").split(" ")[0]))
+        with contextlib.suppress(ValueError):  # it has ended meanwhile, or is covered
+            found.add(int(written(stat).split(" ")[0]))
     return found if tops[-1:] == ["proc"] else set()

@@ -86,6 +86,7 @@ def a_file_handed_on(answer: Answer) -> str:
     """The program itself has become the sleep, and still has the file open."""
     letter = Path(answer.folder, "letter")
     letter.write_text("Dear sleep\n")
+    delivered = letter.stat()  # whatever bears that name later
     hint = "Let the program itself become the sleep, with `os.execvp`."
     with answer.start() as trial, staying("a process `sleep 1000` that stays", hint):
         sleep = trial.until(lambda: trial.find(*SLEEP))
@@ -107,7 +108,7 @@ def a_file_handed_on(answer: Answer) -> str:
         )
         files = _open_files(sleep)
         want(
-            any(_is(file, letter) for file in files),
+            any(_is(file, delivered) for file in files),
             "`letter` among the open files of `sleep`",
             f"{len(files)} descriptors, none of them `letter`",
             "Python marks what it opens close-on-exec, unless you say otherwise. (And a `with` "
@@ -202,7 +203,7 @@ def a_sleep_called_nothing(answer: Answer) -> str:
 def _everything(trial: Trial, process: Process) -> dict[str, object]:
     """Return what /proc shows of each thing that WHY names."""
     place = Path(f"/proc/{process.pid}")
-    passwd = Path("/etc/passwd")
+    passwd = Path("/etc/passwd").stat()
     now = next(p for p in trial.processes() if p.pid == process.pid)
     found: list[object] = [
         now.pids,
@@ -221,9 +222,9 @@ def _open_files(process: Process) -> list[Path]:
     return list(Path(f"/proc/{process.pid}/fd").iterdir())
 
 
-def _is(file: Path, other: Path) -> bool:
+def _is(file: Path, other: os.stat_result) -> bool:
     try:
-        return os.path.samestat(file.stat(), other.stat())
+        return os.path.samestat(file.stat(), other)
     except OSError:  # closed meanwhile
         return False
 

@@ -40,6 +40,10 @@ WRONG = {
         ("unshare --uts --net --ipc sleep 1000", "Add `--pid --fork --mount`"),
         (solved("00.3", "exec sleep 1000", "sleep 1000; true"), "*become*"),
         (solved("00.3", "--mount-proc", "--mount"), "`--mount-proc` mounts a new one"),
+        (
+            solved("00.3", "exec sleep", "mount -t tmpfs x /proc; mkdir /proc/1; exec sleep"),
+            "`--mount-proc` mounts a new one",
+        ),
         (f"{ALL} sleep 1000", "before it becomes the sleep"),
         (solved("00.3", "ip link set lo up; ", ""), "`lo` is down"),
     ],

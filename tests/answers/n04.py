@@ -51,6 +51,11 @@ WRONG = {
         (solved("04.2", "os.set_inheritable(file.fileno(), True)", ""), "close-on-exec"),
         (HANDED + "subprocess.run(['sleep', '1000'], close_fds=False)", "second process"),
         (HANDED + "os.system('sleep 1000')", "second process"),
+        (
+            "import os\nos.unlink('letter'); os.symlink('/dev/null', 'letter')\n"
+            "os.execvp('sleep', ['sleep', '1000'])",
+            "none of them `letter`",
+        ),
         (HANDED + "os.execvp('sh', ['sh', '-c', 'sleep 1000; true'])", "the word `exec`"),
         (HANDED + "print(open('letter').read())", "`os.execvp`"),
         (solved("04.2", "file.fileno()", "file"), "`file.fileno()`"),
