@@ -29,6 +29,7 @@ def kernel(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("answers")
         patch.setenv("TMPDIR", str(folder))
+        patch.setenv("LABKIT_WORK", str(folder / "work"))
         kernel = Kernel(folder)
         kernel.answers = folder
         kernel.run("%load_ext labkit\nfrom labkit.check import check")

@@ -28,9 +28,10 @@ def a_terminal_for_sleep(answer: Answer) -> str:
     """The sleep leads a session whose controlling terminal is its input."""
     with answer.start() as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
+        stays = sleep and trial.stays()
         ended_well(trial, "`sleep 1000` at a terminal of its own")
         want(
-            sleep,
+            stays,
             "a process `sleep 1000` that stays",
             trial.summary(),
             "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as "

@@ -29,9 +29,10 @@ def another_number(answer: Answer) -> str:
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
     with answer.start() as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
+        stays = sleep and trial.stays()
         ended_well(trial, wanted, "Which three files, in which order, and which ID is outside?")
         want(
-            sleep,
+            stays,
             "a process `sleep 1000` that stays",
             trial.summary(),
             "Your program becomes `sleep`, or waits for it.",
