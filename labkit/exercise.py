@@ -201,7 +201,7 @@ def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterato
             place.write_text(content, encoding="utf-8")
         yield Answer(text, exercise.path, folder)
     finally:
-        shutil.rmtree(folder, onerror=_force)
+        _remove(folder)
         os.close(held)
 
 
@@ -217,7 +217,7 @@ def _remove_orphans(place: Path) -> None:
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, onerror=_force)
+                _remove(folder)
             finally:
                 os.close(held)
 
@@ -254,13 +254,12 @@ def staying(wanted: str, hint: str) -> Iterator[None]:
         raise Wrong(wanted, "one that soon ends", hint) from None
 
 
-def _force(function: Callable[[str], object], path: str, _: object) -> None:
-    """Remove what an answer has locked: shutil.rmtree calls this where it fails."""
-    place = Path(path)
+def _remove(folder: Path) -> None:
+    """Remove a folder, also what an answer has locked in it."""
     with contextlib.suppress(OSError):
-        place.parent.chmod(0o700)
-        if place.is_symlink() or not place.is_dir():  # what a link points to is not ours
-            place.unlink()
-        else:
-            place.chmod(0o700)
-            shutil.rmtree(place)
+        folder.chmod(0o700)
+        for place, folders, _ in os.walk(folder):  # it goes into these after this
+            for name in folders:
+                if not Path(place, name).is_symlink():  # what a link points to is not ours
+                    Path(place, name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

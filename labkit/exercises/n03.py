@@ -120,7 +120,7 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
             trial,
             "`sleep 1000`, alive and hidden",
             "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
-            if "Operation not permitted" in trial.output
+            if "PermissionError: " in trial.output
             else "",
         )
         want(
