@@ -18,7 +18,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +73,6 @@ class Trial:
         *,
         terminal: bool = False,
         limits: Limits | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start the program.
 
@@ -83,7 +82,6 @@ class Trial:
             terminal: its three streams are a terminal of SIZE; otherwise it has no input, and its
                 output and errors are one pipe.
             limits: without them, the default ones.
-            environment: variables that it gets besides the usual ones.
 
         Raises:
             NoSandbox: the machine refused one.
@@ -106,7 +104,7 @@ class Trial:
                 # -P, -s: what an earlier trial left in the folder is no module of the launcher.
                 [sys.executable, "-Ps", "-m", "labkit.sandbox", *words],
                 cwd=folder,
-                env=_environment(folder) | dict(environment or {}),
+                env=_environment(folder),
                 stdin=theirs if terminal else subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
