@@ -5,6 +5,7 @@ The course lies in a copy, since a page saves what it runs.
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -14,16 +15,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
 
 from labkit import linux
+from labkit.save import METADATA
 
 if TYPE_CHECKING:  # it is installed for these tests alone
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page
 
 COUNTER = itertools.count()
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +41,13 @@ ARGUMENTS = [
     "--disable-sync",
     "--force-prefers-reduced-motion",
 ]
+HEIGHT = 900  # pixels
+OPEN = "path => jupyterapp.commands.execute('docmanager:open', { path })"
+CLOSE_ALL = """async () => {
+  await jupyterapp.commands.execute("docmanager:save-all");  // or a dialog asks
+  await jupyterapp.commands.execute("application:close-all");
+  await jupyterapp.serviceManager.sessions.shutdownAll();
+}"""
 
 
 def chromium() -> str | None:
@@ -60,8 +69,12 @@ def lab(folder: Path) -> Iterator[str]:
     for part in ("labkit", "notebooks"):
         shutil.copytree(ROOT / part, course / part, ignore=ignore)
     (folder / "home").mkdir()
+    # Pages know it as `jupyterapp`.
+    settings = {"LabApp": {"expose_app_in_browser": True}}
+    (folder / "jupyter_lab_config.json").write_text(json.dumps(settings))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")} | {
         "HOME": str(folder / "home"),
+        "JUPYTER_CONFIG_DIR": str(folder),
         "JUPYTER_RUNTIME_DIR": str(folder / "r"),
         "LABKIT_WORK": str(folder / "work"),
         "PYTHONPATH": str(course),
@@ -106,38 +119,100 @@ def _wait_for(address: str, server: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def launched() -> Iterator["Browser"]:
-    """Start the machine's Chromium, without a window."""
+def launched() -> Iterator["BrowserContext"]:
+    """Start the machine's Chromium, without a window; yield what its pages share."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS).new_context()
+
+
+def new_notebook(folder: Path, cells: Iterable[str]) -> str:
+    """Write a notebook with these code cells into a folder; return its name."""
+    book = nbformat.v4.new_notebook(metadata=METADATA)
+    book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    name = f"page-{next(COUNTER)}.ipynb"
+    nbformat.write(book, folder / name)
+    return name
+
+
+@contextlib.contextmanager
+def page(context: "BrowserContext", width: int = 1280) -> Iterator["Page"]:
+    """Open a page, and close it afterwards: one that stays open keeps working."""
+    page = context.new_page()
+    try:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        page.set_default_timeout(60_000)
+        yield page
+    finally:
+        page.close()
+
+
+@contextlib.contextmanager
+def notebook(
+    context: "BrowserContext", address: str, name: str, *, width: int = 1280
+) -> Iterator["Notebook"]:
+    """Show a notebook in a page of its own.
+
+    Args:
+        context: what pages share.
+        address: as `lab` yields it.
+        name: the notebook's file.
+        width: pixels.
+    """
+    with page(context, width) as own:
+        shown = Notebook(own, address, name)
+        shown.load()
+        yield shown
+
+
+@contextlib.contextmanager
+def tab(page: "Page", address: str, name: str, *, width: int = 1280) -> Iterator["Notebook"]:
+    """Show a notebook in a page that shows JupyterLab already, which is a fifth of the work.
+
+    Afterwards its tab is closed and its kernel ended.
+    """
+    page.set_viewport_size({"width": width, "height": HEIGHT})
+    shown = Notebook(page, address, name)
+    shown.open()
+    yield shown
+    page.evaluate(CLOSE_ALL)
 
 
 class Notebook:
     """A notebook in a page of JupyterLab, and what a person does with it."""
 
-    def __init__(self, browser: "Browser", address: str, name: str, *, width: int = 1280) -> None:
+    def __init__(self, page: "Page", address: str, name: str) -> None:
+        self.page = page
         self.name = name
         base, _, token = address.partition("/lab/tree/")
         # A workspace of its own: the default one brings back what other pages had open.
         workspace = f"{name.removesuffix('.ipynb')}-{next(COUNTER)}"
         query = token.partition("?")[2]
         self.url = f"{base}/lab/workspaces/{workspace}/tree/{name}?{query}"
-        self.page: Page = browser.new_page(viewport={"width": width, "height": 900})
-        self.page.set_default_timeout(60_000)
-        self.open()
 
-    def open(self) -> None:
+    def load(self) -> None:
         """Load the page, or load it again."""
         self.page.goto(self.url)
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(state="attached")
+        self._wait()
+
+    def open(self) -> None:
+        """Open it as a double click on its name does."""
+        self.page.evaluate(OPEN, self.name)
+        self._wait()
+
+    def _wait(self) -> None:
+        self._seen(".jp-Notebook .jp-Cell").wait_for()
         self.idle()
+
+    def _seen(self, selector: str) -> "Locator":
+        """The first of such elements that can be seen: those of another tab cannot."""
+        return self.page.locator(selector).filter(visible=True).first
 
     def idle(self) -> None:
         """Wait until the kernel is there and has nothing to do."""
         self.page.get_by_text("Container lab | Idle").wait_for()
-        self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+        self._seen('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
 
     def command(self, menu: str, command: str) -> None:
         """Choose an entry of the main menu, by the name of its command."""

@@ -1,11 +1,14 @@
 """What several files of tests share."""
 
+import contextlib
 import importlib.util
 import os
 
 import pytest
 
 from tests import browser
+
+BOOKS = "course/notebooks"
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +37,35 @@ def address(lab_folder, chromium):  # first, whether there is a browser at all
     """The address of a JupyterLab, with its token."""
     with browser.lab(lab_folder) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def lab_page(chromium, address):
+    """A page that shows JupyterLab."""
+    with browser.page(chromium) as page:
+        page.goto(address)
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for(state="attached")
+        page.evaluate(browser.CLOSE_ALL)
+        yield page
+
+
+@pytest.fixture
+def visit(lab_page, address):
+    """Opens a notebook by its name; what was opened goes with the test."""
+    with contextlib.ExitStack() as tabs:
+        yield lambda name, **options: tabs.enter_context(
+            browser.tab(lab_page, address, name, **options)
+        )
+
+
+@pytest.fixture
+def opened(visit, lab_folder):
+    """Opens a new notebook with the given cells, and runs it."""
+
+    def open_cells(*cells, run=True, **options):
+        notebook = visit(browser.new_notebook(lab_folder / BOOKS, cells), **options)
+        if run:
+            notebook.run_all()
+        return notebook
+
+    return open_cells

@@ -5,8 +5,9 @@ import tempfile
 from pathlib import Path
 
 from tests import browser
-from tests.browser import ROOT, Notebook, Terminal
+from tests.browser import ROOT, Terminal
 
+BOOK = "03-the-first-container.ipynb"
 PICTURE = ROOT / "notebooks" / "images" / "result.png"
 
 
@@ -18,8 +19,8 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="labkit-picture-") as folder,
         browser.lab(Path(folder)) as address,
         browser.launched() as chromium,
+        browser.notebook(chromium, address, BOOK, width=1000) as notebook,
     ):
-        notebook = Notebook(chromium, address, "03-the-first-container.ipynb", width=1000)
         page = notebook.page
         page.keyboard.press("Control+b")  # the files at the side
         notebook.work_through("display(Terminal(shell)")

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 
 from labkit import procfs
-from labkit.save import METADATA
+from tests import browser
 from tests.answers.stub import solution, stub
-from tests.browser import ROOT, Notebook, Terminal
+from tests.browser import ROOT, Terminal
 from tests.test_sandbox import until
 
 SHOTS = ROOT / "build" / "screenshots"
@@ -23,31 +23,12 @@ Terminal(shell)"""
 
 
 @pytest.fixture(scope="module")
-def opened(lab_folder, address, chromium):
-    """Opens a notebook with the given cells, in a page of its own, and runs it."""
-    pages = []
-
-    def open_notebook(*cells, run=True, **options):
-        book = nbformat.v4.new_notebook(metadata=METADATA)
-        book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        name = f"page-{len(pages)}.ipynb"
-        nbformat.write(book, lab_folder / "course" / "notebooks" / name)
-        notebook = Notebook(chromium, address, name, **options)
-        pages.append(notebook.page)
-        if run:
-            notebook.run_all()
-        return notebook
-
-    yield open_notebook
-    for page in pages:
-        page.close()
-
-
-@pytest.fixture(scope="module")
-def shared(opened):
+def shared(chromium, address, lab_folder):
     """One terminal with bash, for what leaves it as it was."""
-    notebook = opened(BASH)
-    return Terminal(notebook.page)
+    name = browser.new_notebook(lab_folder / "course" / "notebooks", [BASH])
+    with browser.notebook(chromium, address, name) as notebook:
+        notebook.run_all()
+        yield Terminal(notebook.page)
 
 
 def shot(page, name):
@@ -192,7 +173,7 @@ def test_a_page_that_is_loaded_again_shows_it_again(opened):
     terminal.answer("echo before")
     notebook.command("File", "docmanager:save")
     notebook.page.wait_for_timeout(500)
-    notebook.open()
+    notebook.load()
     terminal = Terminal(notebook.page)
     terminal.wait_for(lambda lines: "before" in lines and lines[-1] == "$")
     assert terminal.answer("echo after") == ["after"]
@@ -270,16 +251,18 @@ def test_bytes_that_mean_nothing_leave_the_console_alone(opened):
     assert [text for text in said if "xterm" in text] == []
 
 
-def test_without_xterm_there_is_a_line_to_type_into(opened):
+def test_without_xterm_there_is_a_line_to_type_into(chromium, address, lab_folder):
     broken = "from labkit.view import terminal\nterminal.MARKS = ('no such thing',)\n"
-    notebook = opened(broken + BASH)
-    frame = notebook.page.locator(".labkit-terminal-frame[data-ready=true]")
-    frame.wait_for()
-    frame.get_by_label("Type a line").fill("echo $((6 * 7))")
-    notebook.page.keyboard.press("Enter")
-    frame.locator("pre").get_by_text("42").wait_for()
-    frame.get_by_text("no JupyterLab with xterm.js is installed").wait_for()
-    shot(notebook.page, "without-xterm")
+    name = browser.new_notebook(lab_folder / "course" / "notebooks", [broken + BASH])
+    with browser.notebook(chromium, address, name) as notebook:  # its page has seen no xterm.js
+        notebook.run_all()
+        frame = notebook.page.locator(".labkit-terminal-frame[data-ready=true]")
+        frame.wait_for()
+        frame.get_by_label("Type a line").fill("echo $((6 * 7))")
+        notebook.page.keyboard.press("Enter")
+        frame.locator("pre").get_by_text("42").wait_for()
+        frame.get_by_text("no JupyterLab with xterm.js is installed").wait_for()
+        shot(notebook.page, "without-xterm")
 
 
 def test_it_follows_the_theme(opened):
@@ -339,8 +322,8 @@ def test_the_picture_follows_what_is_typed_beside_it(opened):
     shot(page, "namespaces-ended")
 
 
-def test_notebook_03_as_a_person_works_through_it(address, chromium):
-    notebook = Notebook(chromium, address, "03-the-first-container.ipynb")
+def test_notebook_03_as_a_person_works_through_it(visit):
+    notebook = visit("03-the-first-container.ipynb")
     page = notebook.page
     last = len(nbformat.read(ROOT / "notebooks/03-the-first-container.ipynb", 4).cells) - 1
     notebook.work_through("display(Terminal(shell)")
@@ -375,8 +358,8 @@ def test_notebook_03_as_a_person_works_through_it(address, chromium):
     assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
 
 
-def test_the_slider_of_notebook_04_steps_through_the_run(address, chromium):
-    notebook = Notebook(chromium, address, "04-exec.ipynb")
+def test_the_slider_of_notebook_04_steps_through_the_run(visit):
+    notebook = visit("04-exec.ipynb")
     notebook.run_all()
     slider = notebook.page.get_by_label("Moment of the run")
     line = notebook.page.locator(".lk-timeline")

@@ -3,11 +3,9 @@
 Screenshots go to `build/screenshots`; look at them after a change to what a page shows.
 """
 
-import nbformat
 import pytest
 
-from labkit.save import METADATA
-from tests.browser import ROOT, Notebook
+from tests.browser import ROOT
 
 SHOTS = ROOT / "build" / "screenshots"
 QUIZ = """from labkit.view import Quiz
@@ -19,25 +17,17 @@ ANSWER = "guess.answer('lab')"
 
 
 @pytest.fixture
-def opened(lab_folder, address, chromium, request):
+def asked(opened):
     """Opens a notebook with the given cells and runs the first of them."""
-    pages = []
 
-    def open_notebook(*cells, **options):
-        book = nbformat.v4.new_notebook(metadata=METADATA)
-        book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        name = f"{request.node.name}.ipynb"
-        nbformat.write(book, lab_folder / "course" / "notebooks" / name)
-        notebook = Notebook(chromium, address, name, **options)
-        pages.append(notebook.page)
+    def open_cells(*cells, **options):
+        notebook = opened(*cells, run=False, **options)
         notebook.run(0)
         radio(notebook.page, "box").first.wait_for()
         notebook.idle()
         return notebook
 
-    yield open_notebook
-    for page in pages:
-        page.close()
+    return open_cells
 
 
 def radio(page, name):
@@ -74,8 +64,8 @@ def shot(page, name):
     page.screenshot(path=SHOTS / f"{name}.png")
 
 
-def test_with_the_keyboard_alone_from_the_guess_to_the_answer(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_with_the_keyboard_alone_from_the_guess_to_the_answer(asked):
+    notebook = asked(QUIZ, ANSWER)
     page = notebook.page
     says(page, "Choose, then run the experiment below.")
     reach_the_choices(page)
@@ -95,8 +85,8 @@ def test_with_the_keyboard_alone_from_the_guess_to_the_answer(opened):
     assert page.locator(".jp-OutputArea-output").get_by_text("The kernel says: lab").count() == 1
 
 
-def test_letters_are_not_the_notebooks_and_escape_gives_the_keyboard_back(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_letters_are_not_the_notebooks_and_escape_gives_the_keyboard_back(asked):
+    notebook = asked(QUIZ, ANSWER)
     page = notebook.page
     radio(page, "lab").check()
     for key in ("d", "d", "x", "b", "a", "m", "Enter", "Control+Enter", "Alt+Enter"):
@@ -110,8 +100,8 @@ def test_letters_are_not_the_notebooks_and_escape_gives_the_keyboard_back(opened
     page.locator(".jp-Cell").nth(2).wait_for()
 
 
-def test_what_a_screen_reader_finds(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_what_a_screen_reader_finds(asked):
+    notebook = asked(QUIZ, ANSWER)
     page = notebook.page
     question = (
         "Guess: A process in a new UTS namespace sets the host name to box. "
@@ -132,8 +122,8 @@ def test_what_a_screen_reader_finds(opened):
     assert state.evaluate("e => e.innerText") == "You guessed box. It is lab."
 
 
-def test_after_the_answer_nothing_can_be_changed_until_the_cell_runs_again(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_after_the_answer_nothing_can_be_changed_until_the_cell_runs_again(asked):
+    notebook = asked(QUIZ, ANSWER)
     page = notebook.page
     radio(page, "lab").check()
     notebook.run(1)
@@ -153,15 +143,15 @@ def test_after_the_answer_nothing_can_be_changed_until_the_cell_runs_again(opene
     says(page, "You guessed box. It is lab.")
 
 
-def test_who_has_not_guessed_is_told_so_gently(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_who_has_not_guessed_is_told_so_gently(asked):
+    notebook = asked(QUIZ, ANSWER)
     notebook.run(1)
     says(notebook.page, "You had not guessed yet. It is lab.")
 
 
-def test_a_guess_that_the_kernel_has_no_time_for_counts(opened, tmp_path):
+def test_a_guess_that_the_kernel_has_no_time_for_counts(asked, tmp_path):
     wait = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
-    notebook = opened(QUIZ, f"{wait}\n{ANSWER}")
+    notebook = asked(QUIZ, f"{wait}\n{ANSWER}")
     page = notebook.page
     notebook.run(1)
     page.get_by_text("Container lab | Busy").wait_for()
@@ -173,8 +163,8 @@ def test_a_guess_that_the_kernel_has_no_time_for_counts(opened, tmp_path):
     assert chosen(page) == [1]
 
 
-def test_two_views_are_in_step(opened):
-    notebook = opened(QUIZ, "guess", ANSWER)
+def test_two_views_are_in_step(asked):
+    notebook = asked(QUIZ, "guess", ANSWER)
     page = notebook.page
     notebook.run(1)
     page.locator(".lk-quiz").nth(1).wait_for()
@@ -187,27 +177,27 @@ def test_two_views_are_in_step(opened):
     assert page.locator(".lk-state").all_inner_texts() == ["You guessed box. It is lab."] * 2
 
 
-def test_a_page_that_is_loaded_again_shows_the_guess_and_the_answer(opened):
-    notebook = opened(QUIZ, ANSWER)
+def test_a_page_that_is_loaded_again_shows_the_guess_and_the_answer(asked):
+    notebook = asked(QUIZ, ANSWER)
     page = notebook.page
     radio(page, "box").check()
     notebook.idle()
     notebook.command("File", "docmanager:save")
     page.locator(".jp-mod-dirty").wait_for(state="detached")
-    notebook.open()
+    notebook.load()
     radio(page, "box").wait_for()
     assert chosen(page) == [0]
     notebook.run(1)
     says(page, "You guessed box. It is lab.")
     notebook.command("File", "docmanager:save")
     page.locator(".jp-mod-dirty").wait_for(state="detached")
-    notebook.open()
+    notebook.load()
     says(page, "You guessed box. It is lab.")
     assert chosen(page) == [0]
 
 
-def test_a_kernel_that_starts_anew_leaves_something_to_read(opened):
-    notebook = opened(QUIZ, ANSWER, "guess = Quiz('And now?', 'box', 'lab')\nguess")
+def test_a_kernel_that_starts_anew_leaves_something_to_read(asked):
+    notebook = asked(QUIZ, ANSWER, "guess = Quiz('And now?', 'box', 'lab')\nguess")
     page = notebook.page
     radio(page, "box").check()
     notebook.run(1)
@@ -225,8 +215,8 @@ def test_a_kernel_that_starts_anew_leaves_something_to_read(opened):
     shot(page, "quiz-kernel-gone")
 
 
-def test_a_kernel_that_was_shut_down_is_noticed_by_the_next_guess(opened):
-    notebook = opened(QUIZ)
+def test_a_kernel_that_was_shut_down_is_noticed_by_the_next_guess(asked):
+    notebook = asked(QUIZ)
     page = notebook.page
     notebook.command("Kernel", "kernelmenu:shutdown")
     page.get_by_text("No Kernel").first.wait_for()
@@ -235,8 +225,8 @@ def test_a_kernel_that_was_shut_down_is_noticed_by_the_next_guess(opened):
     assert chosen(page) == [0]
 
 
-def test_it_fits_a_narrow_window_in_both_themes(opened):
-    notebook = opened(QUIZ, ANSWER, "guess.answer('nobody knows, as only the new one has a name')")
+def test_it_fits_a_narrow_window_in_both_themes(asked):
+    notebook = asked(QUIZ, ANSWER, "guess.answer('nobody knows, as only the new one has a name')")
     page = notebook.page
     radio(page, "box").check()
     shot(page, "quiz-light")
@@ -259,8 +249,8 @@ def test_it_fits_a_narrow_window_in_both_themes(opened):
     shot(page, "quiz-narrow")
 
 
-def test_the_saved_form_can_be_read_without_a_kernel(address, chromium):
-    notebook = Notebook(chromium, address, "00-start-here.ipynb")
+def test_the_saved_form_can_be_read_without_a_kernel(visit):
+    notebook = visit("00-start-here.ipynb")
     page = notebook.page
     saved = page.locator(".jp-RenderedHTML", has_text="Guess:").first
     saved.scroll_into_view_if_needed()
