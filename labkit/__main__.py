@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from labkit.workbook import Source
-
 USAGE = """labkit: a container runtime, written notebook by notebook
 
   labkit run [--upto NN] [OPTION …] COMMAND [ARGUMENT …]
@@ -97,16 +95,18 @@ def run(words: Sequence[str]) -> int:
             upto = option[2] if option[1] else rest.pop(0)
     folder = "" if as_delivered else cache.find(upto)
     if not folder:
-        from labkit import workbook
+        from labkit import delivered, workbook
 
+        before = cache.look()
         try:
-            before = cache.look()
-            files = _runtime(upto, as_delivered)
+            files = delivered.runtime(upto) if as_delivered else workbook.runtime(upto)
             if MAIN not in files:
                 raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
-            folder = str(workbook.install(files))
         except workbook.WorkbookError as error:
-            return _fail(f"run: {error}{'' if as_delivered else _blame(upto, words)}")
+            from labkit import rehearsal
+
+            return _fail(f"run: {error}{rehearsal.blame(upto, words)}")
+        folder = str(workbook.install(files))
         if not as_delivered:
             cache.note(upto, folder, before)
     program = f"{folder}/{MAIN}"
@@ -119,7 +119,9 @@ def run(words: Sequence[str]) -> int:
                 code = compile(file.read(), program, "exec")
             exec(code, {"__name__": "__main__", "__file__": program})
         except Exception as error:
-            return _fail(f"run: {_fault(error, upto, as_delivered, words)}")
+            from labkit import rehearsal
+
+            return _fail(f"run: {rehearsal.fault(error, upto, words, as_delivered)}")
         return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
@@ -128,46 +130,6 @@ def run(words: Sequence[str]) -> int:
     from labkit import sandbox
 
     return sandbox.run(start)
-
-
-def _runtime(upto: str | None, as_delivered: bool) -> dict[str, Source]:
-    from labkit import delivered, workbook
-
-    if not as_delivered:
-        return workbook.runtime(upto)
-    with delivered.folder() as folder:
-        return workbook.runtime(upto, folder=folder)
-
-
-def _blame(upto: str | None, words: Sequence[str], mine: dict[str, Source] | None = None) -> str:
-    """Say whether what went wrong is the learner's edits, as far as that can be known."""
-    import shlex
-
-    from labkit.workbook import WorkbookError
-
-    try:
-        theirs = _runtime(upto, as_delivered=True)
-    except (WorkbookError, OSError):  # nobody kept it, or it is no better
-        return ""
-    if mine and [file.text for file in theirs.values()] == [file.text for file in mine.values()]:
-        return " Nobody edited the runtime, so this is a fault of the course; please report it."
-    return f" Without your edits: labkit run --delivered {shlex.join(words)}" * (MAIN in theirs)
-
-
-def _fault(error: Exception, upto: str | None, as_delivered: bool, words: Sequence[str]) -> str:
-    """Say what an error of the runtime is, in which cell, and whose."""
-    import traceback
-
-    from labkit import rehearsal
-    from labkit.workbook import WorkbookError
-
-    try:
-        files = _runtime(upto, as_delivered)
-    except (WorkbookError, OSError):  # somebody edits it meanwhile
-        files = {}
-    place = rehearsal.where(files, "".join(traceback.format_exception(error)))
-    said = f"{place}{': ' * bool(place)}{type(error).__name__}: {error}."
-    return said + _blame(upto, words, files)
 
 
 def progress(words: Sequence[str]) -> int:

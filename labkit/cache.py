@@ -76,8 +76,9 @@ def find(upto: str | None) -> str:
                 noted = os.read(fd, 1 << 16)
             finally:
                 os.close(fd)
-            folder = f"{place}/{os.fsdecode(noted.partition(b' ')[0])}"
-            if noted == _text(folder, look(folder)):
+            name = os.fsdecode(noted.partition(b" ")[0])
+            folder = f"{place}/{name}"
+            if name.isalnum() and noted == _text(folder, look(folder)):
                 return folder
         except (OSError, ValueError):  # there is none, or it is damaged
             continue
