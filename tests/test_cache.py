@@ -12,6 +12,7 @@ import pytest
 
 from labkit import cache, workbook
 from tests.browser import ROOT
+from tests.test_run import LABKIT
 from tests.test_workbook import book
 
 HOUR = 3600 * 10**9  # nanoseconds
@@ -236,6 +237,14 @@ def test_nothing_is_imported_that_only_others_need(whole):
     first = labkit(whole, "run", before=NOTE_AT_ONCE).stdout.split()
     assert "pathlib" in first
     assert set(labkit(whole, "run").stdout.split()).isdisjoint(HEAVY)
+
+
+def test_nor_by_what_pip_makes_of_the_command():
+    command = [sys.executable, "-X", "importtime", LABKIT, "run", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "labkit.cache" in imported
+    assert imported.isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("noting", ["", NOTE_AT_ONCE], ids=["not noted", "noted"])
