@@ -1,9 +1,17 @@
-"""The command line `labkit`. Each command's work is done in a room of its own."""
+"""The command line `labkit`. Each command's work is done in a room of its own.
 
+`labkit run` should take no longer than a container, so nothing is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import io
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 USAGE = """labkit: a container runtime, written notebook by notebook
 
@@ -30,11 +38,15 @@ The other options are the runtime's own, such as -i and -t; each version knows m
 From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
 versions are started in a sandbox, as in the notebooks, where they have the rights that they need.
 """
-ROOT = Path(__file__).resolve().parent.parent
+MAIN = "mydocker/main.py"
 
 
 def main() -> int:
     """Run `labkit` with the words of its command line; return the exit status."""
+    # What an encoding lacks is no reason to stop.
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _call(sys.argv[1:])
         if sys.stdout:
@@ -43,7 +55,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in the buffer goes nowhere
+        os.dup2(os.memfd_create("unwritten"), 1)  # what is still in the buffer goes nowhere
         if isinstance(error, BrokenPipeError):  # the reader left; nothing more to say
             return 141
         name = f"{error.filename}: " if error.filename else ""
@@ -63,7 +75,7 @@ def _call(words: Sequence[str]) -> int:
 
 def run(words: Sequence[str]) -> int:
     """`labkit run`: call the runtime as it stands after a notebook, early ones in a sandbox."""
-    from labkit import sandbox, workbook
+    from labkit import cache
 
     # Where one of ours is closed, a pipe must not take its number.
     while (null := os.open(os.devnull, os.O_RDWR)) < 3:
@@ -81,58 +93,43 @@ def run(words: Sequence[str]) -> int:
             return _fail("run: --upto wants the number of a notebook, such as 03", 2)
         else:
             upto = option[2] if option[1] else rest.pop(0)
-    try:
-        if upto is not None:
-            workbook.notebook(upto)
-    except workbook.WorkbookError as error:
-        return _fail(f"run: {error}")
-    try:
-        if as_delivered:
-            from labkit import delivered
+    folder = "" if as_delivered else cache.find(upto)
+    if not folder:
+        from labkit import delivered, workbook
 
-            with delivered.folder() as folder:
-                files = workbook.runtime(upto, folder=folder)
-        else:
-            files = workbook.runtime(upto)
-    except workbook.WorkbookError as error:
-        return _fail(f"run: {error}{'' if as_delivered else _without_edits(words)}")
-    try:
-        if "mydocker/main.py" not in files:
-            return _fail(f"run: no notebook up to {upto or 'the last'} holds mydocker/main.py")
-        program = workbook.install(files) / "mydocker" / "main.py"
-    except (workbook.WorkbookError, OSError) as error:
-        return _fail(f"run: {error}")
-
-    def start() -> int:
-        sys.argv = [str(program), "run", *rest]
-        sys.path.insert(0, str(program.parent))
-        names = {"__name__": "__main__", "__file__": str(program)}
+        before = cache.look()
         try:
-            exec(compile(program.read_bytes(), str(program), "exec"), names)
-        except Exception as error:
-            import traceback
-
+            files = delivered.runtime(upto) if as_delivered else workbook.runtime(upto)
+            if MAIN not in files:
+                raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
+        except workbook.WorkbookError as error:
             from labkit import rehearsal
 
-            place = rehearsal.where(files, traceback.format_exc())
-            if as_delivered or not place:
-                raise
-            what = f"{type(error).__name__}: {error}."
-            return _fail(f"run: {place}: {what}{_without_edits(words)}")
+            return _fail(f"run: {error}{rehearsal.blame(upto, words)}")
+        folder = str(workbook.install(files))
+        if not as_delivered:
+            cache.note(upto, folder, before)
+    program = f"{folder}/{MAIN}"
+
+    def start() -> int:
+        sys.argv = [program, "run", *rest]
+        sys.path.insert(0, f"{folder}/mydocker")
+        try:
+            with open(program, "rb") as file:
+                code = compile(file.read(), program, "exec")
+            exec(code, {"__name__": "__main__", "__file__": program})
+        except Exception as error:
+            from labkit import rehearsal
+
+            return _fail(f"run: {rehearsal.fault(error, upto, words, as_delivered)}")
         return 0
 
-    try:
-        # A sandbox between the two would only be in the way of signals and job control.
-        alone = "mydocker/user_namespace.py" in files
-        return start() if alone else sandbox.run(start)
-    except OSError as error:
-        return _fail(f"run: {error.strerror or error}")
+    # A sandbox between the two would only be in the way of signals and job control.
+    if os.path.exists(f"{folder}/mydocker/user_namespace.py"):
+        return start()
+    from labkit import sandbox
 
-
-def _without_edits(words: Sequence[str]) -> str:
-    import shlex
-
-    return f" Without your edits: labkit run --delivered {shlex.join(words)}"
+    return sandbox.run(start)
 
 
 def progress(words: Sequence[str]) -> int:
@@ -216,6 +213,8 @@ def test(words: Sequence[str]) -> int:
     """`labkit test`: everything CI needs; with arguments only pytest, with these."""
     import subprocess
 
+    from labkit.workbook import NOTEBOOKS
+
     tool = [sys.executable, "-m"]
     pytest = [*tool, "pytest", "--nbval", "-n", "auto", "--dist", "loadfile"]
     steps = {
@@ -228,7 +227,7 @@ def test(words: Sequence[str]) -> int:
         steps = {"pytest": [*pytest, *words]}
     for name, step in steps.items():
         print(f"== {name}", flush=True)
-        status = subprocess.run(step, cwd=ROOT).returncode
+        status = subprocess.run(step, cwd=NOTEBOOKS.parent).returncode
         if status:
             return _fail(f"test: {name} failed; its report stands above", status)
     return 0
@@ -254,6 +253,8 @@ def save(words: Sequence[str]) -> int:
 
 def class_(words: Sequence[str]) -> int:
     """`labkit class`: write the learners' edition of the course."""
+    from pathlib import Path
+
     from labkit import classroom, workbook
 
     if len(words) != 1 or words[0].startswith("-"):
@@ -271,6 +272,7 @@ def grade(words: Sequence[str]) -> int:
     """`labkit grade`: run what learners handed in, and write who passed what."""
     import argparse
     import signal
+    from pathlib import Path
 
     from labkit import grade as grader
     from labkit import gradebook, workbook

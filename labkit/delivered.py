@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from labkit import workbook
-from labkit.workbook import WorkbookError
+from labkit.workbook import Source, WorkbookError
 
 COURSE = workbook.NOTEBOOKS.parent
 COPY = ".as-delivered"  # `vm/guest/labkit-course` writes it too
@@ -44,6 +44,19 @@ def folder(course: Path = COURSE) -> Iterator[Path]:
         for name, content in _last_commit(course):
             Path(place, name).write_bytes(content)
         yield Path(place)
+
+
+def runtime(upto: str | int | None = None) -> dict[str, Source]:
+    """Assemble the runtime as it was delivered.
+
+    Args:
+        upto: the number of the notebook after which it is asked for; None means all of them.
+
+    Raises:
+        WorkbookError: as `folder` and `workbook.runtime` do.
+    """
+    with folder() as kept:
+        return workbook.runtime(upto, folder=kept)
 
 
 def keep(course: Path) -> None:
@@ -132,9 +145,7 @@ def _last_commit(course: Path) -> Iterator[tuple[str, bytes]]:
     # A hook, for one, names another repository here.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
-        run = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True
-        )
+        run = subprocess.run(command, env=environment, input=b"", capture_output=True, check=True)
     except OSError as error:
         raise WorkbookError(
             f"the notebooks as delivered are in git, which cannot be started: {error.strerror}. "

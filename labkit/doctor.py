@@ -3,6 +3,7 @@
 Each check does the real thing in a process of its own that changes nothing for anybody else.
 """
 
+import errno
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import linux, sandbox, workbook
+from labkit import linux, procfs, sandbox, workbook
 from labkit.fork import forked
 
 ALL_FIVE = (
@@ -27,6 +28,10 @@ TOOLS = {
     "mount": "mount",
     "hostname": "hostname",
 }
+UNMASKED = (
+    "docker with --security-opt systempaths=unconfined, podman with --security-opt unmask=ALL, "
+    "Kubernetes with procMount: Unmasked and hostUsers: false"
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,10 @@ def _old_python() -> str:
 
 
 def _no_sandbox() -> str:
-    return _why(lambda: sandbox.run(lambda: 0, session=True))
+    folder = str(workbook.NOTEBOOKS)
+    sealed = _why(lambda: sandbox.run(lambda: 0, session=True, sealed=folder))
+    # A masked /proc is in the way of root as well, though only of the exercises' own sandboxes.
+    return _why(lambda: sandbox.run(lambda: 0, session=True)) or sealed * (UNMASKED in sealed)
 
 
 def _no_container() -> str:
@@ -124,12 +132,24 @@ def _read_only() -> str:
 def _why(experiment: Callable[[], int]) -> str:
     """Run an experiment apart; return "" or what the kernel said, with the likely reason."""
     said = forked(experiment).strip().splitlines()
-    return f"{said[-1]} {_restriction()}".strip() if said else ""
+    if not said:
+        return ""
+    reason = _restriction(said[-1])
+    return f"{said[-1].partition(' Usually: ')[0]} {reason}" if reason else said[-1]
 
 
-def _restriction() -> str:
-    """Name the setting that forbids namespaces here, as far as one can be read."""
-    settings = Path("/proc/sys")
+def _restriction(said: str) -> str:
+    """Name what forbids it here, as far as that can be read, and what helps; else return ""."""
+    status = _read("/proc/self/status")
+    if not status:
+        return "/proc does not show this process. Cure: sudo mount -t proc proc /proc"
+    targets = [mount.target for mount in procfs.mounts()]
+    if "mount('proc'" in said and os.strerror(errno.EPERM) in said:
+        masks = [target for target in targets if target.startswith("/proc/")]
+        return (
+            f"Parts of /proc are masked ({', '.join(masks[:3]) or 'or it is read-only'}), as in "
+            f"containers and some hubs; the kernel allows no other proc then. Cure: {UNMASKED}"
+        )
     for name, forbidding, cure in (
         ("user/max_user_namespaces", "0", "sudo sysctl user.max_user_namespaces=10000"),
         ("kernel/unprivileged_userns_clone", "0", "sudo sysctl kernel.unprivileged_userns_clone=1"),
@@ -139,15 +159,25 @@ def _restriction() -> str:
             "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         ),
     ):
-        try:
-            value = (settings / name).read_text().strip()
-        except OSError:
-            continue
-        if value == forbidding:
-            return f"Here {name.replace('/', '.')} is {value}. Cure: {cure}"
-    if "Seccomp:\t2" in Path("/proc/self/status").read_text():
+        if _read(f"/proc/sys/{name}").strip() == forbidding:
+            return f"Here {name.replace('/', '.')} is {forbidding}. Cure: {cure}"
+    if "Seccomp:\t2" in status and "/" in targets:
         return (
-            "A seccomp filter is on, as in a container. Cure: start that one with "
-            "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+            "A seccomp filter is on, as in a container. Cure: start that one with --security-opt "
+            f"seccomp=unconfined (Kubernetes: seccompProfile, type Unconfined), and {UNMASKED}"
+        )
+    if "/" not in targets or "CLONE_NEWUSER" in said:
+        sure = "This is" if "/" not in targets else "Usually this is"
+        return (
+            f"{sure} a chroot, where the kernel refuses CLONE_NEWUSER. Cure: work outside of it, "
+            "or enter its folder by systemd-nspawn -D or a container's runtime instead"
         )
     return ""
+
+
+def _read(path: str) -> str:
+    """Return what a file of the kernel's says; "" where there is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

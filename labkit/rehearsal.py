@@ -7,10 +7,13 @@ still break the runtime, and would surface three notebooks later as somebody els
 import contextlib
 import json
 import re
+import shlex
 import sys
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labkit import workbook
+from labkit import delivered, workbook
 from labkit.trial import Limits, Trial
 from labkit.workbook import Source
 
@@ -69,6 +72,44 @@ def where(files: dict[str, Source], text: str) -> str:
                 # The cell's first line is %%source.
                 return f"{source.place}, line {int(line) + 1} ({name})"
     return ""
+
+
+def fault(error: Exception, upto: str | None, words: Sequence[str], as_delivered: bool) -> str:
+    """Tell what an error of the runtime was, where it was, and whose it is.
+
+    Args:
+        error: what `labkit run` caught.
+        upto: the notebook whose runtime it is, None for the last.
+        words: behind `labkit run`.
+        as_delivered: whether it is the runtime as it was delivered.
+    """
+    try:
+        files = (delivered if as_delivered else workbook).runtime(upto)
+    except (workbook.WorkbookError, OSError):  # somebody edits it meanwhile
+        files = {}
+    place = where(files, "".join(traceback.format_exception(error)))
+    what = f"{type(error).__name__}: {error}."
+    return f"{place}: {what}{blame(upto, words, files)}" if place else what
+
+
+def blame(upto: str | None, words: Sequence[str], mine: dict[str, Source] | None = None) -> str:
+    """Say whether the learner's edits are the reason, as far as that can be known.
+
+    Args:
+        upto: the notebook whose runtime failed, None for the last.
+        words: behind `labkit run`.
+        mine: that runtime, where it could be assembled.
+
+    Returns:
+        a sentence to add, with what helps; "" where nothing is known.
+    """
+    try:
+        theirs = delivered.runtime(upto)
+    except (workbook.WorkbookError, OSError):  # nobody kept it, or it is no better
+        return ""
+    if mine and {p: s.text for p, s in mine.items()} == {p: s.text for p, s in theirs.items()}:
+        return " Nobody edited the runtime, so this is a fault of the course; please report it."
+    return f" Without your edits: labkit run --delivered {shlex.join(words)}" * (MAIN in theirs)
 
 
 @dataclass(frozen=True)

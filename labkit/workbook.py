@@ -9,7 +9,9 @@ import difflib
 import errno
 import hashlib
 import html
+import importlib.util
 import json
+import marshal
 import os
 import re
 import sys
@@ -18,12 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-# `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
-try:
-    _START = Path.cwd()
-except FileNotFoundError:  # it was removed under us
-    _START = Path("/")
+from labkit import cache
+
+NOTEBOOKS = Path(cache.NOTEBOOKS)
 # What helps where the working folder cannot be written.
 _BY_ROOT = (
     "Usually it belongs to another user, since the lab was started by root once. "
@@ -145,18 +144,19 @@ def source(path: str, text: str, place: str) -> Source:
             f"{place}: %%source wants a path inside the working folder, such as "
             f"mydocker/init.py, not {path!r}"
         )
-    if pure.suffix == ".py":
-        try:
+    try:
+        (path + text).encode()  # half a surrogate pair is no text
+        if pure.suffix == ".py":
             compile(text, path, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            # The cell's first line is %%source, so its lines count one more than the file's.
-            raise WorkbookError(
-                f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
-                "The file was not written."
-            ) from None
-        except (ValueError, RecursionError, MemoryError) as error:
-            reason = error or "too deeply nested for Python"
-            raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
+    except SyntaxError as error:
+        # The cell's first line is %%source, so its lines count one more than the file's.
+        raise WorkbookError(
+            f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
+            "The file was not written."
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = error or "too deeply nested for Python"
+        raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
     return Source(str(pure), text, place)
 
 
@@ -198,19 +198,29 @@ def install(files: dict[str, Source]) -> Path:
     """
     text = json.dumps([(source.path, source.text) for source in files.values()])
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder = _cache() / digest
-    for source in files.values():
-        path = folder / source.path
-        if not _holds(path, source.text):  # new, or somebody tidied the folder up
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, source.text)
-    return folder
+    # Where it lies already, nothing has to be written.
+    places = sorted(
+        map(Path, cache.places()), key=lambda place: not _lies_in(place / digest, files)
+    )
+    refusals = []
+    for place in places:
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if cache.is_ours(str(place)):
+                _write_runtime(place / digest, files)
+                return place / digest
+        except OSError as error:
+            refusals.append(error)
+    reason = refusals[0] if refusals else PermissionError(errno.EPERM, "it belongs to another user")
+    where = f"{cache.work_folder()} nor a temporary folder can be written: {reason.strerror}"
+    raise OSError(reason.errno, f"neither {where}. Cure: LABKIT_WORK=/a/folder/of/yours")
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file whose folder exists; who reads it meanwhile finds all of the old or the new."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as half:
-        Path(half, "file").write_text(text, encoding="utf-8")
+        data = content.encode() if isinstance(content, str) else content
+        Path(half, "file").write_bytes(data)
         Path(half, "file").replace(path)
 
 
@@ -357,25 +367,41 @@ class Workbook:
 
 def work_folder() -> Path:
     """Return where working folders live: `notebooks/work`, or what LABKIT_WORK names."""
-    return _START / (os.environ.get("LABKIT_WORK") or NOTEBOOKS / "work")
+    return Path(cache.work_folder())
 
 
-def _cache() -> Path:
-    """Return a folder that this user can write, for the runtimes of `labkit run`."""
-    own = Path(tempfile.gettempdir()) / f"labkit-{os.getuid()}"
-    for folder in (work_folder() / "run", own):
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
-            return folder
-    raise PermissionError(13, f"cannot write below {work_folder()}, nor {own}")
+def _lies_in(folder: Path, files: dict[str, Source]) -> bool:
+    return all(_holds(folder / source.path, source.text) for source in files.values())
+
+
+def _write_runtime(folder: Path, files: dict[str, Source]) -> None:
+    for source in files.values():
+        path = folder / source.path
+        if not _holds(path, source.text):  # new, or somebody tidied the folder up
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, source.text)
+        if path.suffix == ".py":
+            _compile(path, source.text)
+
+
+def _compile(path: Path, text: str) -> None:
+    """Spare Python the compiling at each start; it compares with the source before it believes."""
+    code = compile(text, str(path), "exec", dont_inherit=True)
+    kept = Path(importlib.util.cache_from_source(str(path)))
+    head = importlib.util.MAGIC_NUMBER + b"\3\0\0\0"  # PEP 552: by hash, checked
+    head += importlib.util.source_hash(text.encode())
+    with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+        found = kept.read_bytes() if _is_file(kept) else b""
+        if found.startswith(head) and marshal.loads(found[len(head) :]) == code:
+            return
+    with contextlib.suppress(OSError):  # a folder that can only be read
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write(kept, head + marshal.dumps(code))
 
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return _is_file(path) and path.read_text(encoding="utf-8") == text
+        return _is_file(path) and path.read_bytes() == text.encode()
     except (OSError, ValueError):
         return False
 

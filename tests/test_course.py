@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.__main__ import ROOT
+from tests.browser import ROOT
 from tests.test_sandbox import ORDINARY
 
 COURSE = ROOT / "vm" / "guest" / "labkit-course"

@@ -215,6 +215,17 @@ def test_a_person_is_asked(whole, answer, said):
     assert ("my-03-three.ipynb" in names(whole)) == (answer == "y")
 
 
+def test_an_answer_that_the_encoding_lacks_is_no_yes(whole):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [*COMMAND[1:], "reset", "03"]
+    person = pexpect.spawn(COMMAND[0], command, cwd=whole, env=environment, encoding="utf-8")
+    person.expect_exact("[y/N] ")
+    person.send("café\r")
+    person.expect_exact("03-three.ipynb stays as it is.")
+    person.expect(pexpect.EOF)
+    assert person.wait() == 0
+
+
 @pytest.mark.parametrize("words", [[], ["--force", "03"], ["03", "04"]])
 def test_the_command_says_how_it_is_used(whole, words):
     run = labkit(whole, "reset", *words)

@@ -140,3 +140,30 @@ def test_labkit_run_names_the_edit_and_offers_the_delivered_version(course, brok
     offer = "Without your edits: labkit run --delivered --upto 05 /bin/true\n"
     assert run.stderr.endswith(offer)
     assert labkit_run(course, "--delivered", "--upto", "05", "/bin/true").returncode == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--delivered"]])
+def test_a_fault_of_the_course_is_put_down_to_no_edit(course, words):
+    edit(course, "05", "def run(", "def rum(")
+    delivered.keep(course)
+    run = labkit_run(course, *words, "--upto", "05", "/bin/true")
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert "(mydocker/command.py): ImportError: " in run.stderr
+    assert run.stderr.endswith("so this is a fault of the course; please report it.\n")
+
+
+def test_where_nobody_knows_whether_something_was_edited_nobody_is_blamed(course):
+    shutil.rmtree(course / delivered.COPY)
+    edit(course, "05", "def run(", "def rum(")
+    run = labkit_run(course, "--upto", "05", "/bin/true")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "(mydocker/command.py): ImportError: " in run.stderr
+    assert "edit" not in run.stderr
+
+
+@pytest.mark.parametrize("upto", ["00", "77"])
+def test_where_the_delivered_version_does_no_better_it_is_not_offered(course, upto):
+    run = labkit_run(course, "--upto", upto, "/bin/true")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert "--delivered" not in run.stderr

@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from labkit.__main__ import ROOT
 from tests import vm
+from tests.browser import ROOT
 from tests.test_setup import free_port
 
 # Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.

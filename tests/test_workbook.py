@@ -260,13 +260,22 @@ def test_install_mends_a_folder_that_lost_a_file(folder):
     assert workbook.install(files) == place
     assert (place / "a.py").read_text() == "x = 1\n"
     assert (place / "b.py").read_text() == "y = 1\n"
-    assert sorted(path.name for path in place.iterdir()) == ["a.py", "b.py"]
+    assert sorted(path.name for path in place.iterdir()) == ["__pycache__", "a.py", "b.py"]
 
 
 @pytest.mark.parametrize("text", ["x = " + "-" * 100000 + "1\n", "x = '\0'\n"])
 def test_a_source_that_python_cannot_take(folder, text):
     book(folder, "01-one.ipynb", "%%source a.py\n" + text)
     with pytest.raises(WorkbookError, match=r"01-one\.ipynb, cell 1.*not written"):
+        workbook.runtime(folder=folder)
+
+
+@pytest.mark.parametrize("cell", ["%%source a.txt\n\ud800", "%%source \ud800.txt\nx"])
+def test_half_a_surrogate_pair_is_no_text(folder, cell):
+    (folder / "01-a.ipynb").write_text(
+        json.dumps({"cells": [{"cell_type": "code", "source": cell}]})
+    )
+    with pytest.raises(WorkbookError, match=r"01-a\.ipynb, cell 1.*not written"):
         workbook.runtime(folder=folder)
 
 

@@ -1,0 +1,257 @@
+"""cache: `labkit run` reads nothing again while nothing changed, and sees whatever did."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from labkit import cache, workbook
+from tests.browser import ROOT
+from tests.test_run import LABKIT
+from tests.test_workbook import book
+
+HOUR = 3600 * 10**9  # nanoseconds
+SOURCE = "%%source mydocker/main.py\nprint({})\n"
+ALONE = "%%source mydocker/user_namespace.py\n"
+HEAVY = {"pathlib", "json", "re", "hashlib", "dataclasses", "typing", "tempfile", "ctypes"}
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A folder of notebooks that hold a small runtime."""
+    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    book(folder, "01-one.ipynb", SOURCE.format(1), ALONE)
+    book(folder, "02-two.ipynb", SOURCE.format(2))
+    monkeypatch.setattr(cache, "NOTEBOOKS", str(folder))
+    return folder
+
+
+def assemble(course, upto=None):
+    """What `labkit run` does where nothing is found."""
+    before = cache.look()
+    place = str(workbook.install(workbook.runtime(upto, folder=course)))
+    cache.note(upto, place, before)
+    return place
+
+
+@pytest.fixture
+def noted(course, monkeypatch):
+    """The folder of a runtime that was assembled when all files had been left alone for long."""
+    later = time.time_ns() + HOUR
+    assemble(course)
+    with monkeypatch.context() as context:
+        context.setattr(time, "time_ns", lambda: later)
+        place = assemble(course)
+    assert cache.find(None) == place
+    return Path(place)
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def edit_and_touch_back(course, noted):
+    before = (course / "02-two.ipynb").stat()
+    edit(course / "02-two.ipynb", "print(2)", "print(3)")
+    os.utime(course / "02-two.ipynb", ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = (course / "02-two.ipynb").stat()
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+
+
+def replace_with_an_older_one(course, noted):
+    shutil.copy2(course / "02-two.ipynb", course / "kept")
+    (course / "kept").replace(course / "02-two.ipynb")
+
+
+def add_a_notebook(course, noted):
+    book(course, "03-three.ipynb", SOURCE.format(3))
+
+
+def remove_a_notebook(course, noted):
+    (course / "02-two.ipynb").unlink()
+
+
+def remove_all(course, noted):
+    shutil.rmtree(course)
+
+
+def link_elsewhere(course, noted):
+    (course / "02-two.ipynb").rename(course.parent / "elsewhere")
+    (course / "02-two.ipynb").symlink_to("../elsewhere")
+
+
+def edit_the_runtime(course, noted):
+    edit(noted / "mydocker/main.py", "2", "4")
+
+
+def remove_from_the_runtime(course, noted):
+    (noted / "mydocker/user_namespace.py").unlink()
+
+
+def add_to_the_runtime(course, noted):
+    (noted / "mydocker/os.py").touch()
+
+
+def compile_it_otherwise(course, noted):
+    next((noted / "mydocker/__pycache__").iterdir()).write_bytes(b"")
+
+
+def damage(what):
+    def change(course, noted):
+        [note] = noted.parent.glob(".last-*")
+        note.write_bytes(what(note.read_bytes()))
+
+    return change
+
+
+def put_in_its_place(make):
+    def change(course, noted):
+        [note] = noted.parent.glob(".last-*")
+        note.unlink()
+        make(note)
+
+    return change
+
+
+def another_work_folder(course, noted):
+    os.environ["LABKIT_WORK"] = str(course.parent / "other")
+
+
+CHANGES = {
+    "an edit of the same size, its time set back": edit_and_touch_back,
+    "an equal notebook in its place": replace_with_an_older_one,
+    "a notebook more": add_a_notebook,
+    "a notebook less": remove_a_notebook,
+    "no notebooks": remove_all,
+    "a link": link_elsewhere,
+    "the runtime edited": edit_the_runtime,
+    "a file of the runtime removed": remove_from_the_runtime,
+    "a module more": add_to_the_runtime,
+    "a compiled file damaged": compile_it_otherwise,
+    "another work folder": another_work_folder,
+    "half a note": damage(lambda text: text[: len(text) // 2]),
+    "an empty note": damage(lambda text: b""),
+    "a note of zeros": damage(lambda text: bytes(len(text))),
+    "a note that is no text": damage(lambda text: b"\xff" + text),
+    "a note about elsewhere": damage(lambda text: b"../" + text),
+    "a pipe": put_in_its_place(os.mkfifo),
+    "a folder": put_in_its_place(Path.mkdir),
+    "nothing": put_in_its_place(Path.exists),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_is_seen(course, noted, change, monkeypatch):
+    monkeypatch.setenv("LABKIT_WORK", os.environ["LABKIT_WORK"])  # to be put back
+    change(course, noted)
+    assert cache.find(None) == ""
+
+
+def test_a_change_while_the_notebooks_are_read_is_seen(course, monkeypatch):
+    later = time.time_ns() + HOUR
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    before = cache.look()
+    files = workbook.runtime(folder=course)
+    edit_and_touch_back(course, None)
+    cache.note(None, str(workbook.install(files)), before)
+    assert cache.find(None) == ""
+
+
+def test_what_changed_within_a_tick_of_the_clock_is_not_trusted(course):
+    assemble(course)
+    assemble(course)
+    assert cache.find(None) == ""
+
+
+@pytest.mark.parametrize("name", ["main.py", "__pycache__/main.*"])
+@pytest.mark.parametrize("size", [0, 15, 16, 40])
+def test_a_damaged_runtime_is_mended(course, noted, name, size):
+    [path] = (noted / "mydocker").glob(name)
+    path.write_bytes(path.read_bytes()[:size] + bytes(size))
+    assert assemble(course) == str(noted)
+    code = "import sys; sys.path.insert(0, 'mydocker'); import main"
+    run = subprocess.run([sys.executable, "-c", code], cwd=noted, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("2\n", "")
+
+
+def test_python_finds_the_runtime_compiled(noted):
+    code = "import sys; sys.path.insert(0, 'mydocker'); import main"
+    command = [sys.executable, "-v", "-c", code]
+    run = subprocess.run(command, cwd=noted, capture_output=True, text=True)
+    [compiled] = (noted / "mydocker/__pycache__").glob("main.*")
+    assert f"# code object from '{compiled}'" in run.stderr
+
+
+def test_each_version_is_noted_by_itself(course, noted, monkeypatch):
+    later = time.time_ns() + HOUR
+    assemble(course, "01")
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    first = assemble(course, "01")
+    assert cache.find("01") == first != cache.find(None)
+    for word in ("1", "02", "../01", ""):
+        assert cache.find(word) == ""
+
+
+def test_what_another_user_noted_is_not_run(course, noted, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert cache.find(None) == ""
+
+
+def labkit(course, *words, before="", **options):
+    """Run the kit of a course, after a line of Python."""
+    program = f"import sys; sys.path.insert(0, {str(course.parent)!r}); {before}\n"
+    program += "from labkit.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-S", "-c", program, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def whole(course):
+    """The course with its kit."""
+    shutil.copytree(ROOT / "labkit", course.parent / "labkit")
+    return course
+
+
+def test_edits_in_quick_succession_are_seen(whole):
+    for number in (2, 3, 4, 5):
+        book(whole, "02-two.ipynb", SOURCE.format(number))
+        for _ in range(2):
+            assert labkit(whole, "run").stdout == f"{number}\n"
+
+
+NOTE_AT_ONCE = "from labkit import cache; cache.TICK = -10**18"
+FULL = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
+
+
+def test_nothing_is_imported_that_only_others_need(whole):
+    book(whole, "02-two.ipynb", SOURCE.format("*__import__('sys').modules"))
+    first = labkit(whole, "run", before=NOTE_AT_ONCE).stdout.split()
+    assert "pathlib" in first
+    assert set(labkit(whole, "run").stdout.split()).isdisjoint(HEAVY)
+
+
+def test_nor_by_what_pip_makes_of_the_command():
+    command = [sys.executable, "-X", "importtime", LABKIT, "run", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True).stderr
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "labkit.cache" in imported
+    assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("noting", ["", NOTE_AT_ONCE], ids=["not noted", "noted"])
+def test_with_every_disk_full_what_lies_assembled_runs(whole, noting):
+    assert (
+        "can be written: File too large. Cure: LABKIT_WORK=" in labkit(whole, "run", **FULL).stderr
+    )
+    labkit(whole, "run", before=noting)
+    run = labkit(whole, "run", **FULL)
+    assert (run.stdout, run.stderr) == ("2\n", "")

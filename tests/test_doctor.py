@@ -1,0 +1,104 @@
+"""doctor: on a machine that forbids something, cause and cure are named."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.browser import ROOT
+from tests.test_run import LABKIT
+
+# Whoever runs the tests becomes root of a mount namespace in which the machine can be imitated.
+APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-U", "-r", "--mount"]
+ORDINARY = "setpriv --bounding-set -all,+setfcap --inh-caps -all"
+OTHER_ROOT = "unshare --user --map-root-user --mount"
+MASK = "mount --bind /dev/null /proc/timer_list"
+NO_PROC = "mount -t tmpfs none /proc"
+NO_NULL = "mount -t tmpfs none /dev"
+# A folder that shows all of the machine, as what debootstrap leaves does.
+CHROOT = """
+for place in /tmp /*; do
+    if [ -L "$place" ]; then cp -P "$place" "root$place"
+    elif [ -d "$place" ] && [ ! -e "root$place" ]; then
+        mkdir "root$place"; mount --rbind "$place" "root$place"
+    fi
+done
+"""
+
+
+def apart(folder, *lines, **options):
+    """Run a shell's lines in a mount namespace of their own; return status, output, errors."""
+    (folder / "root").mkdir(exist_ok=True)
+    command = [*APART, "bash", "-ec", "\n".join(lines)]
+    settings = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    run = subprocess.run(command, text=True, errors="surrogateescape", **settings)
+    return run.returncode, run.stdout, run.stderr
+
+
+def problems(folder, *lines):
+    """What doctor finds wrong, without the first line and the last."""
+    status, output, errors = apart(folder, *lines)
+    assert (status, errors) == (1, ""), errors
+    assert output.endswith("The labs cannot run here yet.\n")
+    return [line for line in output.splitlines() if line.startswith("✗")]
+
+
+@pytest.mark.parametrize("user", ["", OTHER_ROOT, ORDINARY])
+def test_a_masked_proc_is_named_with_the_cure_for_each_kind_of_container(tmp_path, user):
+    found = problems(tmp_path, MASK, f"{user} {LABKIT} doctor")
+    assert "Parts of /proc are masked (/proc/timer_list)" in found[0]
+    assert "Usually:" not in found[0]
+    for cure in (
+        "docker with --security-opt systempaths=unconfined",
+        "podman with --security-opt unmask=ALL",
+        "Kubernetes with procMount: Unmasked and hostUsers: false",
+    ):
+        assert cure in found[0]
+
+
+@pytest.mark.parametrize("user", ["", ORDINARY])
+def test_a_chroot_is_named(tmp_path, user):
+    found = problems(tmp_path, CHROOT, f"chroot root {user} {LABKIT} doctor")
+    assert "This is a chroot, where the kernel refuses CLONE_NEWUSER. Cure: work out" in found[0]
+
+
+def test_a_chroot_to_a_mount_point_is_guessed(tmp_path):
+    found = problems(tmp_path, "mount --rbind / root", f"chroot root {ORDINARY} {LABKIT} doctor")
+    assert "Usually this is a chroot, where the kernel refuses CLONE_NEWUSER. Cure:" in found[0]
+
+
+@pytest.mark.parametrize("user", ["", ORDINARY])
+def test_a_machine_without_proc(tmp_path, user):
+    found = problems(tmp_path, NO_PROC, f"{user} {LABKIT} doctor")
+    assert "/proc does not show this process. Cure: sudo mount -t proc proc /proc" in found[0]
+
+
+def test_the_name_of_this_process_need_not_be_text(tmp_path):
+    """It stands in /proc/self/status, of which doctor reads another line."""
+    link = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.symlink(sys.executable, link)
+    command = f"env PYTHONPATH={ROOT} ./caf* -m labkit doctor"
+    assert "Parts of /proc are masked" in problems(tmp_path, MASK, f"{OTHER_ROOT} {command}")[0]
+
+
+@pytest.mark.parametrize("words", ["--help", "doctor", "progress"])
+def test_an_error_without_dev_null_is_a_sentence(tmp_path, words):
+    with open("/dev/full", "w") as full:
+        status, _, errors = apart(tmp_path, NO_NULL, f"exec {LABKIT} {words}", stdout=full)
+    assert (status, errors) == (1, "labkit: No space left on device\n")
+
+
+def test_a_run_without_dev_null_names_it(tmp_path):
+    status, output, errors = apart(tmp_path, NO_NULL, f"exec {LABKIT} run true")
+    assert (status, output) == (1, "")
+    assert errors == "labkit: /dev/null: No such file or directory\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("words", [["doctor"], ["--help"], ["progress"], ["run", "--help"]])
+def test_whatever_the_terminals_encoding_is_something_is_shown(encoding, words):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    run = subprocess.run([LABKIT, *words], env=environment, capture_output=True)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert run.stdout.decode(encoding).count("\n") > 1
