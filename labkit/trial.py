@@ -10,7 +10,6 @@ import fcntl
 import os
 import pty
 import resource
-import select
 import shutil
 import signal
 import struct
@@ -227,7 +226,7 @@ class Trial:
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
-            select.select([self._ours] if self.status is None else [], [], [], BEAT)
+            sandbox.wait_for(*([self._ours] if self.status is None else []), seconds=BEAT)
 
     def stays(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""

@@ -186,6 +186,7 @@ def test_a_python_without_the_venv_module(fresh):
 
 def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
     (fresh / "requirements.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
+    (fresh / "signal.py").write_text("x = 1\n")  # ends any Python that takes it for its own
     base = os.path.realpath(sys._base_executable)
     run = make(fresh, "setup", f"PYTHON={base}", PIP_NO_INDEX="1")
     assert run.returncode == 2
