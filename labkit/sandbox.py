@@ -41,10 +41,14 @@ FILES = 1024  # open ones that a lab may have at least; the kernel's own default
 # Settings of whoever started Jupyter that would change what a lab prints. Of Python's, the path is
 # where somebody may have put the course. Under pytest (its variable), ipykernel would not capture
 # what child processes write.
-UNSETTLING = re.compile(r"PYTHON(?!PATH$)|LANG|LC_|PYTEST_CURRENT_TEST$")
+UNSETTLING = re.compile(
+    r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
+)
 # Jupyter's kernel as `-m` would start it, had a learner's folder no say in its imports. Later, as
 # in any kernel, the cells' imports look into that folder, too.
 KERNEL = "import sys; del sys.path[0]; import ipykernel.kernelapp as k; k.launch_new_instance()"
+# Of its own: what a learner has IPython do elsewhere at its start, or show, changes outputs, too.
+PROFILE = ("--profile=labkit", "--IPKernelApp.auto_create=True")
 NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
 
 
@@ -114,7 +118,7 @@ def main(words: Sequence[str]) -> int:
         parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
         os.environ["JPY_PARENT_PID"] = "1"
         _settle()
-        program = [sys.executable, "-c", KERNEL, *words]
+        program = [sys.executable, "-c", KERNEL, *words, *PROFILE]
 
     def start() -> int:
         # What our starter ignores (nohup: SIGHUP; a script's `&`: SIGINT and SIGQUIT) a lab does
@@ -169,6 +173,22 @@ def wait_for(*descriptors: int, seconds: float | None = None) -> set[int]:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return {found for found, _ in poll.poll(None if seconds is None else seconds * 1000)}
+
+
+def limit(kind: int, most: int, pid: int = 0) -> None:
+    """Limit a process, for good, see prlimit(2); where a lower limit holds already, that stays.
+
+    Args:
+        kind: a RLIMIT_ constant of `resource`.
+        most: what it counts.
+        pid: another process than this one.
+
+    Raises:
+        OSError: no such process, or not this user's.
+    """
+    hard = resource.prlimit(pid, kind)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.prlimit(pid, kind, (most, most))
 
 
 def _settle() -> None:
@@ -251,7 +271,7 @@ def _be_first_process(
 
 def _limit_processes() -> None:
     """Keep a fork without end from taking the processor from everybody else."""
-    resource.setrlimit(resource.RLIMIT_NPROC, (NPROC, NPROC))  # means nothing to the machine's root
+    limit(resource.RLIMIT_NPROC, NPROC)  # means nothing to the machine's root
     release = [int("".join(filter(str.isdigit, n))) for n in os.uname().release.split(".")[:2]]
     if release >= [6, 14]:  # before, it was one number for the whole machine
         with contextlib.suppress(OSError):

@@ -118,9 +118,9 @@ class Trial:
             os.close(theirs)
             os.close(maker)
         try:
-            most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
+            most = self.limits.file * 2**20  # set long before the launcher's Python is awake
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+                sandbox.limit(resource.RLIMIT_FSIZE, most, self._launcher.pid)
             if not os.read(made, 1):  # it ended, and with it whoever could have said so
                 self._launcher.wait()
                 raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")

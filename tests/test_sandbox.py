@@ -140,12 +140,15 @@ def test_no_file_in_the_folder_is_a_module_of_the_kernel_and_cells_can_import_it
 
 
 def test_what_was_set_for_its_starter_does_not_change_what_a_lab_prints(tmp_path, monkeypatch):
-    """Except for what tells where things are, such as HOME."""
+    """What tells where things are, such as HOME, it keeps."""
     settings = {
         "LANG": "de_DE.UTF-8",
         "LANGUAGE": "de",
         "LC_MESSAGES": "de_DE.UTF-8",
-        "HOME": "/nosuch",
+        "MYDOCKER_DEBUG": "1",
+        "PS_FORMAT": "pid",
+        "HOME": str(tmp_path),
+        "TZ": "Asia/Kolkata",
         "PYTHONINSPECT": "1",
         "PYTHONIOENCODING": "latin-1",
         "PYTHONOPTIMIZE": "2",
@@ -155,6 +158,9 @@ def test_what_was_set_for_its_starter_does_not_change_what_a_lab_prints(tmp_path
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    profile = tmp_path / ".ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("get_config().InteractiveShell.autocall = 2\n")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
     try:
@@ -167,8 +173,11 @@ def test_what_was_set_for_its_starter_does_not_change_what_a_lab_prints(tmp_path
     kept = kernel.run(f"print(*(f'{{k}}={{v}}' for k, v in os.environ.items() if k in {settings}))")
     program = kernel.run(f"print(subprocess.getoutput('python3 {tmp_path}/program.py'))")
     files = kernel.run("print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])")
+    autocall = kernel.run("print(get_ipython().autocall)")
     kernel.end()
-    assert sorted(kept.split()) == ["HOME=/nosuch", "PYTHONPATH=/nosuch/path"]
+    assert autocall == "0"
+    where = [f"HOME={tmp_path}", "PYTHONPATH=/nosuch/path", "TZ=Asia/Kolkata"]
+    assert sorted(kept.split()) == where
     assert program.startswith("für\n")
     assert program.endswith("AssertionError")
     assert int(files) == 1024
