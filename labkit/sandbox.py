@@ -37,19 +37,18 @@ FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 HOSTNAME = "lab"
 DEVPTS = linux.MS_NOSUID | linux.MS_NOEXEC
 PID_MAX = 400  # of a sealed sandbox; the kernel wants more than 300
-FILES = 1024  # open ones that a lab may have at least; the kernel's own default
-# Settings of whoever started Jupyter that would change what a lab prints. Of Python's, the path is
-# where somebody may have put the course. Under pytest (its variable), ipykernel would not capture
-# what child processes write.
+NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
+FILES = 1024  # that a lab may have open, at least: the Linux kernel's own default
+# Settings around Jupyter that would change what a lab prints. Of Python's, the path is where
+# somebody may have put the course. Under pytest (the last one) ipykernel would not capture what
+# child processes write.
 UNSETTLING = re.compile(
     r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
 )
-# Jupyter's kernel as `-m` would start it, had a learner's folder no say in its imports. Later, as
-# in any kernel, the cells' imports look into that folder, too.
+# As `-m ipykernel_launcher`, but the folder in which it starts has no say in its own imports (in
+# those of cells it has). Its own profile: a learner's IPython may show things in other ways.
 KERNEL = "import sys; del sys.path[0]; import ipykernel.kernelapp as k; k.launch_new_instance()"
-# Of its own: what a learner has IPython do elsewhere at its start, or show, changes outputs, too.
 PROFILE = ("--profile=labkit", "--IPKernelApp.auto_create=True")
-NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
 
 
 def run(
@@ -180,8 +179,8 @@ def limit(kind: int, most: int, pid: int = 0) -> None:
 
     Args:
         kind: a RLIMIT_ constant of `resource`.
-        most: what it counts.
-        pid: another process than this one.
+        most: of what that counts.
+        pid: of the process; 0 is this one.
 
     Raises:
         OSError: no such process, or not this user's.
@@ -192,12 +191,13 @@ def limit(kind: int, most: int, pid: int = 0) -> None:
 
 
 def _settle() -> None:
-    """Leave out of a lab what would change its outputs: settings of whoever started Jupyter."""
-    kept = {name: value for name, value in os.environ.items() if not UNSETTLING.match(name)}
+    """Give a lab the same surroundings everywhere, but leave it HOME, proxies and the like."""
+    for name in filter(UNSETTLING.match, tuple(os.environ)):
+        del os.environ[name]
+    os.environ["LC_ALL"] = "C.UTF-8"
     # As in an activated virtual environment: `python3` in a cell is the kernel's own.
-    path = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
-    os.environ.clear()
-    os.environ.update(kept, PATH=path, LC_ALL="C.UTF-8")
+    folder = os.path.dirname(sys.executable)
+    os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
