@@ -96,7 +96,8 @@ def _write_settings(prefix: Path, python: str) -> None:
     """Register the lab kernel, and keep JupyterLab from asking every learner about its news."""
     share = prefix / "share" / "jupyter"
     spec = {
-        "argv": [python, "-m", "labkit.sandbox", "-f", "{connection_file}"],
+        # -P: what lies in a learner's folder is no module of the launcher.
+        "argv": [python, "-P", "-m", "labkit.sandbox", "-f", "{connection_file}"],
         "display_name": "Container lab",
         "language": "python",
         "interrupt_mode": "signal",
@@ -135,9 +136,10 @@ def _has(module: str) -> bool:
 
 
 def _run(command: Sequence[str]) -> None:
-    # A virtual environment that is active in the user's shell must not steer this one.
+    # A virtual environment that is active in the user's shell must not steer this one, nor must
+    # what lies in the folder where they are.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=environment | {"PYTHONSAFEPATH": "1"})
 
 
 def _ready_mark(lock: Path) -> Path:

@@ -41,7 +41,7 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
     words = [
-        *(sys.executable, "-m", "jupyterlab"),
+        *(sys.executable, "-P", "-m", "jupyterlab"),
         f"--ServerApp.ip={ip}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",

@@ -264,7 +264,7 @@ class Kernel:
             (resource.RLIMIT_FSIZE, size),
             (resource.RLIMIT_CORE, 0),
         ):
-            resource.prlimit(pid, kind, (most, most))
+            sandbox.limit(kind, most, pid)
 
     def _must_be_within_limits(self, end: float) -> None:
         limits, now = self.limits, time.monotonic()

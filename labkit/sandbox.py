@@ -17,6 +17,7 @@ always has a user namespace, whose root cannot take the seal off.
 import contextlib
 import fcntl
 import os
+import re
 import resource
 import select
 import signal
@@ -37,6 +38,17 @@ HOSTNAME = "lab"
 DEVPTS = linux.MS_NOSUID | linux.MS_NOEXEC
 PID_MAX = 400  # of a sealed sandbox; the kernel wants more than 300
 NPROC = 1000  # the same by an older means, which counts the whole user namespace, the lab's too
+FILES = 1024  # that a lab may have open, at least: the Linux kernel's own default
+# Settings around Jupyter that would change what a lab prints. Of Python's, the path is where
+# somebody may have put the course. Under pytest (the last one) ipykernel would not capture what
+# child processes write.
+UNSETTLING = re.compile(
+    r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
+)
+# As `-m ipykernel_launcher`, but the folder in which it starts has no say in its own imports (in
+# those of cells it has). Its own profile: a learner's IPython may show things in other ways.
+KERNEL = "import sys; del sys.path[0]; import ipykernel.kernelapp as k; k.launch_new_instance()"
+PROFILE = ("--profile=labkit", "--IPKernelApp.auto_create=True")
 
 
 def run(
@@ -104,12 +116,8 @@ def main(words: Sequence[str]) -> int:
         # instead, and inside PID 1 is the parent, which ipykernel takes for one that never goes.
         parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
         os.environ["JPY_PARENT_PID"] = "1"
-        # Under pytest ipykernel does not capture what child processes write; this is no pytest.
-        os.environ.pop("PYTEST_CURRENT_TEST", None)
-        # As in an activated virtual environment: `python3` in a cell is the kernel's own.
-        folder = os.path.dirname(sys.executable)
-        os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
-        program = [sys.executable, "-m", "ipykernel_launcher", *words]
+        _settle()
+        program = [sys.executable, "-c", KERNEL, *words, *PROFILE]
 
     def start() -> int:
         # What our starter ignores (nohup: SIGHUP; a script's `&`: SIGINT and SIGQUIT) a lab does
@@ -149,8 +157,50 @@ def end(launcher: "subprocess.Popen[Any]") -> None:
     launcher.kill()
     launcher.wait()
     if gone is not None:
-        select.select([gone], [], [])  # with PID 1 all others have ended
+        wait_for(gone)  # with PID 1 all others have ended
         os.close(gone)
+
+
+def wait_for(*descriptors: int, seconds: float | None = None) -> set[int]:
+    """Wait until something can be read, and return where; poll(2) takes numbers above 1023, too.
+
+    Args:
+        *descriptors: of each counts what can be read, and its end.
+        seconds: return nothing after as many; without them, wait as long as it takes.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {found for found, _ in poll.poll(None if seconds is None else seconds * 1000)}
+
+
+def limit(kind: int, most: int, pid: int = 0) -> None:
+    """Limit a process, for good, see prlimit(2); where a lower limit holds already, that stays.
+
+    Args:
+        kind: a RLIMIT_ constant of `resource`.
+        most: of what that counts.
+        pid: of the process; 0 is this one.
+
+    Raises:
+        OSError: no such process, or not this user's.
+    """
+    hard = resource.prlimit(pid, kind)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.prlimit(pid, kind, (most, most))
+
+
+def _settle() -> None:
+    """Give a lab the same surroundings everywhere, but leave it HOME, proxies and the like."""
+    for name in filter(UNSETTLING.match, tuple(os.environ)):
+        del os.environ[name]
+    os.environ["LC_ALL"] = "C.UTF-8"
+    # As in an activated virtual environment: `python3` in a cell is the kernel's own.
+    folder = os.path.dirname(sys.executable)
+    os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
 
 
 def _enter_namespaces(sealed: str) -> None:
@@ -199,7 +249,7 @@ def _be_first_process(
 ) -> int:
     """PID 1: lives as long as PID 2 and the launcher do."""
     linux.set_parent_death_signal(signal.SIGKILL)
-    if select.select([alive], [], [], 0)[0]:  # the launcher was gone before the line above
+    if wait_for(alive, seconds=0):  # the launcher was gone before the line above
         return 128 + signal.SIGKILL
     os.close(alive)
     if session:
@@ -221,7 +271,7 @@ def _be_first_process(
 
 def _limit_processes() -> None:
     """Keep a fork without end from taking the processor from everybody else."""
-    resource.setrlimit(resource.RLIMIT_NPROC, (NPROC, NPROC))  # means nothing to the machine's root
+    limit(resource.RLIMIT_NPROC, NPROC)  # means nothing to the machine's root
     release = [int("".join(filter(str.isdigit, n))) for n in os.uname().release.split(".")[:2]]
     if release >= [6, 14]:  # before, it was one number for the whole machine
         with contextlib.suppress(OSError):
@@ -239,7 +289,7 @@ def _supervise(child: int, session: bool, mask: Iterable[int], watched: int | No
         signal.signal(key, (lambda *_: None) if session else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     while True:
-        ready = select.select([wake] if watched is None else [wake, watched], [], [])[0]
+        ready = wait_for(wake) if watched is None else wait_for(wake, watched)
         if watched in ready:
             os.kill(child, signal.SIGKILL)
             watched = None

@@ -10,7 +10,6 @@ import fcntl
 import os
 import pty
 import resource
-import select
 import shutil
 import signal
 import struct
@@ -119,9 +118,9 @@ class Trial:
             os.close(theirs)
             os.close(maker)
         try:
-            most = (self.limits.file * 2**20,) * 2  # set long before the launcher's Python is awake
+            most = self.limits.file * 2**20  # set long before the launcher's Python is awake
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(self._launcher.pid, resource.RLIMIT_FSIZE, most)
+                sandbox.limit(resource.RLIMIT_FSIZE, most, self._launcher.pid)
             if not os.read(made, 1):  # it ended, and with it whoever could have said so
                 self._launcher.wait()
                 raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")
@@ -227,7 +226,7 @@ class Trial:
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
-            select.select([self._ours] if self.status is None else [], [], [], BEAT)
+            sandbox.wait_for(*([self._ours] if self.status is None else []), seconds=BEAT)
 
     def stays(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""

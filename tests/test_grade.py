@@ -171,7 +171,7 @@ def start(folder, out):
 
     def running():
         found = [process for _, process in procfs.tree(grader.pid)]
-        return sum("ipykernel_launcher" in process.command for process in found) == 2
+        return sum("ipykernel" in str(process.command) for process in found) == 2
 
     until(running, 60)
     return grader, [process.pid for _, process in procfs.tree(grader.pid)][1:]

@@ -98,6 +98,39 @@ def test_one_cell_that_prints_something_else_fails_the_run(tmp_path, change):
     assert "Cell outputs differ" in run.stdout
 
 
+def test_what_is_set_around_it_changes_no_output(tmp_path):
+    """Notebook 05 shows what many programs print; wherever they look for settings, one stands."""
+    noise = "echo odd\nalias ls='ls --color=always'\nPS1='odd> '\n"
+    for name in (".bashrc", ".profile", ".bash_profile"):
+        (tmp_path / name).write_text(noise)
+    (tmp_path / ".inputrc").write_text("set editing-mode vi\nset show-mode-in-prompt on\n")
+    startup = tmp_path / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "odd.py").write_text("print = lambda *_, **__: None\n")
+    environment = os.environ | {
+        **dict.fromkeys(("ENV", "BASH_ENV"), str(tmp_path / ".bashrc")),
+        "CDPATH": "/:/usr",
+        "COLUMNS": "40",
+        "HOME": str(tmp_path),
+        "LANG": "de_DE.UTF-8",
+        "LANGUAGE": "de",
+        "LINES": "5",
+        "MYDOCKER_DEBUG": "1",
+        "PROMPT_COMMAND": "echo odd",
+        "PS1": "odd> ",
+        "PS_PERSONALITY": "bsd",
+        "PYTEST_ADDOPTS": "",
+        "QUOTING_STYLE": "c",
+        "SHELL": "/nosuch",
+        "TERM": "dumb",
+        "TZ": "Asia/Kolkata",
+    }
+    odd = ["sh", "-c", 'umask 077; ulimit -c unlimited; ulimit -Sn 256; exec "$@"', "sh"]
+    command = [*odd, sys.executable, "-m", "pytest", "--nbval", "-q", str(BOOKS[5])]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stdout
+
+
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
 def test_its_shape(path):
     """One H1, no skipped level, a picture with the steps, guesses, exercises, a recap."""

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from labkit import procfs
+from tests.answers.stub import solution
 
 # Root without its capabilities has to take the way of an ordinary user. (CAP_SETFCAP is what the
 # kernel asks of user 0 before it may be mapped, see user_namespaces(7).)
@@ -27,11 +29,11 @@ ORDINARY = (
 class Kernel:
     """A lab kernel, as JupyterLab starts it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **options: object) -> None:
         self.manager = KernelManager(
             kernel_name="labkit", transport="ipc", connection_file=str(folder / "kernel.json")
         )
-        self.manager.start_kernel()
+        self.manager.start_kernel(**options)
         self._connect()
 
     def _connect(self) -> None:
@@ -125,6 +127,60 @@ def test_a_lab_ignores_no_signal_that_its_starter_ignores(tmp_path):
     kernel.end()
     mask = int(said.split()[1], 16)
     assert [number for number in ignored if mask >> (number - 1) & 1] == []
+
+
+def test_no_file_in_the_folder_is_a_module_of_the_kernel_and_cells_can_import_it(tmp_path):
+    """As after `echo x=1 > notebooks/signal.py`."""
+    for name in (*sys.stdlib_module_names, "ipykernel_launcher", "mine"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    kernel = Kernel(tmp_path, cwd=str(tmp_path))
+    said = kernel.run("import signal, mine; print(signal.SIGINT.name, mine.x)")
+    kernel.end()
+    assert said == "SIGINT 1"
+
+
+def test_what_was_set_for_its_starter_does_not_change_what_a_lab_prints(tmp_path, monkeypatch):
+    """What tells where things are, such as HOME, it keeps."""
+    settings = {
+        "LANG": "de_DE.UTF-8",
+        "LANGUAGE": "de",
+        "LC_MESSAGES": "de_DE.UTF-8",
+        "MYDOCKER_DEBUG": "1",
+        "PS_FORMAT": "pid",
+        "HOME": str(tmp_path),
+        "TZ": "Asia/Kolkata",
+        "PYTHONINSPECT": "1",
+        "PYTHONIOENCODING": "latin-1",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONPATH": "/nosuch/path",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    profile = tmp_path / ".ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("get_config().InteractiveShell.autocall = 2\n")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        kernel = Kernel(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    (tmp_path / "program.py").write_text("import beside; print(beside.x)\nassert not 'left out'\n")
+    (tmp_path / "beside.py").write_text("x = 'für'\n")
+    kernel.run("import os, resource, subprocess")
+    kept = kernel.run(f"print(*(f'{{k}}={{v}}' for k, v in os.environ.items() if k in {settings}))")
+    program = kernel.run(f"print(subprocess.getoutput('python3 {tmp_path}/program.py'))")
+    files = kernel.run("print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])")
+    autocall = kernel.run("print(get_ipython().autocall)")
+    kernel.end()
+    assert autocall == "0"
+    where = [f"HOME={tmp_path}", "PYTHONPATH=/nosuch/path", "TZ=Asia/Kolkata"]
+    assert sorted(kept.split()) == where
+    assert program.startswith("für\n")
+    assert program.endswith("AssertionError")
+    assert int(files) == 1024
 
 
 def test_a_lab_leaves_the_machine_as_it_was(kernel):
@@ -285,6 +341,26 @@ def test_the_root_inside_cannot_open_a_seal(prefix, tmp_path):
     assert run.stdout.split() == [str(errno.EROFS), *[str(errno.EPERM)] * 2, str(errno.EINVAL)]
     assert victim.read_text() == "as it was"
     assert (folder / "mine").read_text() == "this folder is writable"
+
+
+OPEN_MANY = """
+import os, resource
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+"""
+
+
+def test_no_descriptor_is_too_high_to_wait_for():
+    program = OPEN_MANY + RUN.format(body="7").replace("))", ", watch=os.getppid()))")
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (7, "")
+
+
+def test_no_descriptor_is_too_high_for_a_judge(kernel):
+    kernel.run(f"%load_ext labkit\nfrom labkit.check import check\n{OPEN_MANY}")
+    kernel.run(f"%%answer 02.1\n{solution('02.1')}")
+    assert kernel.run("check('02.1')").startswith("✓ 02.1 passed")
 
 
 def test_orphans_are_reaped():

@@ -61,10 +61,9 @@ def lab_environment(tmp_path):
 def test_lab_prints_the_address_and_serves_there_with_a_token_alone(tmp_path):
     port = free_port()
     command = [LABKIT, "lab", "--port", str(port), "--no-browser"]
-    environment = lab_environment(tmp_path)
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as lab:
+    (tmp_path / "signal.py").write_text("x = 1\n")  # ends any Python that takes it for its own
+    options = {"cwd": tmp_path, "env": lab_environment(tmp_path), "start_new_session": True}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as lab:
         address = next(line for line in lab.stdout if "Open" in line).split()[1]
         assert address.startswith(f"http://127.0.0.1:{port}/lab/tree/00-start-here.ipynb?token=")
         until(lambda: answers(port), 60)
@@ -186,6 +185,7 @@ def test_a_python_without_the_venv_module(fresh):
 
 def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
     (fresh / "requirements.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
+    (fresh / "signal.py").write_text("x = 1\n")  # ends any Python that takes it for its own
     base = os.path.realpath(sys._base_executable)
     run = make(fresh, "setup", f"PYTHON={base}", PIP_NO_INDEX="1")
     assert run.returncode == 2

@@ -10,7 +10,7 @@ import pytest
 
 from labkit import procfs
 from labkit.trial import Limits, Trial
-from tests.test_sandbox import gone, until
+from tests.test_sandbox import ORDINARY, gone, until
 
 SLEEP = ("sleep", "1000")
 FORK = """
@@ -185,6 +185,21 @@ def test_a_file_has_a_limit(start, tmp_path):
     trial = sh(start, "head -c 9000000 /dev/zero > big", limits=Limits(file=1))
     assert trial.wait() != 0
     assert (tmp_path / "big").stat().st_size == 2**20
+
+
+def test_a_lower_limit_of_the_starter_stays(tmp_path):
+    """As after `ulimit`, or in a class whose administrator has set some."""
+    code = (
+        "from pathlib import Path; from labkit.trial import Trial\n"
+        "with Trial(['cat', '/proc/self/limits'], Path.cwd()) as trial:\n"
+        "    trial.wait()\n"
+        "    print(trial.output)\n"
+    )
+    # Without its capabilities, root may not raise a limit either.
+    command = [*ORDINARY, "prlimit", "--fsize=1048576", "--nproc=900", sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    hard = {line[:13]: line.split()[-2] for line in run.stdout.splitlines() if line}
+    assert (hard["Max file size"], hard["Max processes"]) == ("1048576", "900"), run.stderr
 
 
 def test_until_ends_with_the_program(start):
