@@ -21,6 +21,7 @@ import re
 import resource
 import select
 import signal
+import stat
 import sys
 import termios
 from collections.abc import Callable, Iterable, Sequence
@@ -227,11 +228,25 @@ def _seal(folder: str, rootless: bool) -> None:
     """
     _unshare(linux.CLONE_NEWNS, rootless)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    _cover_sockets()
     linux.mount(folder, folder, None, linux.MS_BIND)
     linux.set_read_only("/", recursive=True)
     linux.set_read_only(folder, False)
     # Where the only proc is locked as read-only, no other may be mounted.
     linux.set_read_only("/proc", False)
+
+
+def _cover_sockets() -> None:
+    """Lay something else over every socket that has a name: a mount's being read-only stops none.
+
+    Behind one may be a terminal multiplexer, a session bus, another kernel, and all do as told.
+    """
+    with open("/proc/net/unix", errors="surrogateescape") as file:
+        fields = [line.rstrip("\n").split(maxsplit=7) for line in file]
+    for name in {words[7] for words in fields if len(words) > 7 and words[7].startswith("/")}:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it is gone
+            if os.access(name, os.W_OK) and stat.S_ISSOCK(os.stat(name).st_mode):
+                linux.mount("/dev/null", name, None, linux.MS_BIND)
 
 
 def _unshare(flags: int, own_user: bool) -> None:
