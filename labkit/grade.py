@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from labkit import delivered, sandbox, workbook
-from labkit.check import ANSWER, cells
+from labkit.check import cells
 from labkit.marking import JUDGED, START, Limits
 
 ROOT = workbook.NOTEBOOKS.parent
@@ -329,7 +329,7 @@ def _papers_in(place: Path, learner: str, books: Path) -> Iterator[Paper]:
         chosen = next((path for path in paths if own and path.name == own.name), paths[0])
         others = ", ".join(path.name for path in paths if path != chosen)
         note = f"graded was {chosen.name}, not {others}" if others else ""
-        exercises = tuple(cells(own, ANSWER)) if own else ()
+        exercises = tuple(cells(own, workbook.ANSWER)) if own else ()
         yield Paper(learner, number, chosen, exercises, note)
 
 

@@ -60,6 +60,7 @@ HANDED_IN = {
     "writes": [RIGHT, TOUCH],
     "tampers": [TAMPER, WRONG, CHECK],
     "fails": [RIGHT, "nothing"],
+    "empty lines": [f"\n \n{RIGHT}", CHECK],
 }
 
 
@@ -149,6 +150,7 @@ def test_everybody_is_judged_by_the_answer_whatever_else_the_notebook_does(table
         ("writes", "cell 3: "),
         ("tampers", "the notebook shows it as passed, and it is not: `check` was changed"),
         ("fails", "cell 3: NameError: name 'nothing' is not defined"),
+        ("empty lines", "03: runs from top to bottom\n03.1: `sleep` is PID 1"),
     ],
 )
 def test_what_a_notebook_does_is_told(table, learner, says):
@@ -313,9 +315,10 @@ def test_an_answer_changed_after_its_check_is_told_from_a_changed_check(tmp_path
     book.cells = [nbformat.v4.new_code_cell(CHECK, outputs=[output])]
     nbformat.write(book, tmp_path / "03-mine.ipynb")
     assert marking.shown(tmp_path / "03-mine.ipynb") == {"03.1"}
-    book.cells[0].source = "%%solution 03.1"
-    nbformat.write(book, tmp_path / "03-mine.ipynb")
-    assert marking.shown(tmp_path / "03-mine.ipynb") == set()
+    for source in ("%%solution 03.1\nx = 1", "\n\n%%solution 03.1\nx = 1"):
+        book.cells[0].source = source
+        nbformat.write(book, tmp_path / "03-mine.ipynb")
+        assert marking.shown(tmp_path / "03-mine.ipynb") == set()
 
 
 def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):
