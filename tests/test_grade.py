@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 import signal
 import stat
@@ -208,6 +209,11 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     (tmp_path / "class" / "link" / "03-mine.ipynb").symlink_to("/etc/passwd")
     (tmp_path / "class" / "pipe").mkdir()
     os.mkfifo(tmp_path / "class" / "pipe" / "03-mine.ipynb")
+    nested = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [' + "[" * 100_000
+    emoji = json.dumps({"cells": [{"cell_type": "code", "source": "'\ud83d'"}]})
+    for learner, text in (("deep", nested), ("emoji", emoji)):
+        (tmp_path / "class" / learner).mkdir()
+        (tmp_path / "class" / learner / "03-mine.ipynb").write_text(text)
     (tmp_path / "empty").mkdir()
     folders = [tmp_path / name for name in ("nowhere", "empty", "class")]
     command = labkit("grade", *folders, "--out", tmp_path)
@@ -218,7 +224,14 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     assert lines[1].startswith(f"labkit: grade: {tmp_path}/empty holds no notebook NN-….ipynb")
     table = rows(tmp_path)
     assert table["good"]["03.1"] == "1"
-    assert "is not a Jupyter notebook" in table["half"]["messages"]
+    for learner, says in (
+        ("half", "is not a Jupyter notebook"),
+        ("deep", "is not a Jupyter notebook"),
+        ("emoji", "cell 1 holds half a character"),
+    ):
+        assert table[learner]["03.1"] == "0"
+        assert "03: does not run to its end: it" in table[learner]["messages"]
+        assert table[learner]["messages"].count(says) == 4
     assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
     assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
 
@@ -228,6 +241,34 @@ def test_nothing_found_is_one_line_and_no_table(tmp_path):
     assert run.returncode == 1
     assert run.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
+    top = tmp_path / "in"
+    hand_in(top / "learner-1", [RIGHT], "01-the-command-line.ipynb")
+    for name in ("Untitled.IPYNB", "work/05-x.ipynb", ".ipynb_checkpoints/x.ipynb", "b/04-x.ipynb"):
+        hand_in((top / "learner-1" / name).parent, [], Path(name).name)
+    hand_in(top / "learner-2", [RIGHT], "homework.ipynb")
+    hand_in(top / "learner-3", [RIGHT], "77-mine.ipynb")
+    (top / "learner-4").mkdir()
+    (top / "learner-4" / "01.py").touch()
+    (top / "learner-5").symlink_to(top / "learner-1")
+    for name in ("learner-6.zip", "list.csv"):
+        (top / name).touch()
+    found, problems = grade.papers([top], workbook.NOTEBOOKS)
+    assert [(paper.learner, paper.number) for paper in found] == [("learner-1", "01")]
+    assert problems == [
+        f"cannot use {top}/{line}"
+        for line in (
+            "learner-6.zip: it is an archive, which has to be unpacked",
+            "learner-1/Untitled.IPYNB: its name is not NN-….ipynb",
+            "learner-1/b/04-x.ipynb: it lies below other notebooks",
+            "learner-2/homework.ipynb: its name is not NN-….ipynb",
+            "learner-4: it holds no notebook NN-….ipynb",
+            "learner-5: it is a link",
+            "learner-3/77-mine.ipynb: no notebook 77 is known",
+        )
+    ]
 
 
 def learners(*folders):
