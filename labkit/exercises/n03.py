@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want, written
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want, written
 from labkit.procfs import Process
 from labkit.trial import PROGRAM
 
@@ -60,6 +60,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
             f"{len(listed)} processes in it",
             "It still reads the old `/proc`. Mount a new one, in the child, before `exec`.",
         )
+        waits_for(trial, sleep.pid)
         return "`sleep` is PID 1, its `/proc` holds one process, the one outside is as it was"
 
 
@@ -156,6 +157,7 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
             f"{len(listed & expected)} of {len(expected)} in `/proc`",
             "You have hidden more than one process. Cover the folder of the sleep alone.",
         )
+        waits_for(trial, sleep.pid)
         return f"the kernel has the sleep, and `/proc` shows the {len(listed)} others"
 
 
