@@ -180,6 +180,12 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             lambda: trial.find("sleep", "2000") and _settings(trial.program) == fresh
         )
         ended_well(trial, "a terminal as it was, after SIGKILL")
+        want(
+            back or _is_raw(_settings(trial.program)),
+            "a terminal as it was, after SIGKILL",
+            "one with other settings than before",
+            "Not what every terminal has is wanted, but what this one had: `settings`.",
+        )
         left = trial.find(*program)
         want(
             back,
@@ -188,8 +194,7 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             "What does it wait for? It may hold the other end of its pipe itself: close that "
             "first. Or is it the child that is to be ended? It was the parent who got SIGKILL."
             if left
-            else "Who is left when you are gone, and how does he hear of it? Or have you given it "
-            "other settings than those from before?",
+            else "Who is left when you are gone, and how does he hear of it?",
         )
 
 

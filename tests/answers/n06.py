@@ -72,7 +72,7 @@ WRONG = {
         ("print('ready')", "one that has ended"),
         (stub("06.3").replace(RAW, LATER.format(seconds=1) + RAW), "as long as you run"),
         (stub("06.3").replace(RAW, LATER.format(seconds=6) + RAW), "What does it wait for"),
-        (solved("06.3", GIVE_BACK, 'os.system("stty sane")'), "other settings"),
+        (solved("06.3", GIVE_BACK, 'os.system("stty sane")'), "what this one had"),
         (stub("06.3").replace(RAW, HANDLER + RAW), "says why it ended"),
         (stub("06.3").replace(RAW, THE_CHILD_IS_RAW + RAW), "the parent who got"),
         (stub("06.3").replace("tty.setraw(0)", ""), "raw when you say"),
