@@ -82,7 +82,13 @@ def who_is_number_1(answer: Answer) -> str:
     want(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
     want(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
     want(
-        number == sleep.pids[-1] and not isinstance(number, bool),
+        type(number) is int and type(alone) is bool,
+        "a number, and True or False",
+        f"`number = {number!r:.20}` and `alone = {alone!r:.20}`",
+        "A number stands there without quotes, and so do `True` and `False`.",
+    )
+    want(
+        number == sleep.pids[-1],
         "the number that the kernel gives to the sleep",
         f"you predicted {number}, and the kernel says otherwise",
         "The kernel starts to count again in a new PID namespace, whatever `ps` may say. Is the "

@@ -212,7 +212,7 @@ def four_statuses(answer: Answer) -> str:
             status = trial.wait()
         ended_well(trial, f"a container that runs {letter} to its end")
         want(
-            guess is not None,
+            type(guess) is int,
             "your prediction of a status for each",
             f"none for {letter}",
             "A number between 0 and 255.",

@@ -28,6 +28,9 @@ WRONG = {
         ),
         (PREDICTION.format(command="unshare --pid sleep 1000", number=1, alone=False), "`--fork`"),
         (PREDICTION.format(command=WITHOUT, number="...", alone="..."), "still `...`"),
+        (PREDICTION.format(command=WITHOUT, number="'1'", alone=False), "without quotes"),
+        (PREDICTION.format(command=WITHOUT, number=True, alone=False), "without quotes"),
+        (PREDICTION.format(command=WITHOUT, number=1, alone="'False'"), "without quotes"),
         (
             PREDICTION.format(
                 command="unshare --pid --fork sh -c 'sleep 1000; true'", number=1, alone=False
