@@ -132,11 +132,15 @@ def a_container_in_one_line(answer: Answer) -> str:
             "*become* the sleep.",
         )
         listed = _listed(sleep)
+        beside = sum(len(process.pids) == len(sleep.pids) for process in trial.processes()) > 1
+        hint = "`--mount-proc` mounts a new one."
+        if listed and beside:
+            hint = "Is something else started in there, with `&` perhaps? Nobody buries it, either."
         want(
             listed == ["1"],
             "a `/proc` that shows the sleep alone",
-            "a `/proc` that still tells about the outside" if listed else "an empty `/proc`",
-            "`--mount-proc` mounts a new one.",
+            "a `/proc` that tells about others, too" if listed else "an empty `/proc`",
+            hint,
         )
         trial.until(lambda: procfs.hostname(sleep.pid) == "box")
         name = procfs.hostname(sleep.pid)

@@ -47,6 +47,7 @@ WRONG = {
             solved("00.3", "exec sleep", "mount -t tmpfs x /proc; mkdir /proc/1; exec sleep"),
             "`--mount-proc` mounts a new one",
         ),
+        (solved("00.3", "set lo up;", "set lo up &"), "with `&` perhaps"),
         (f"{ALL} sleep 1000", "before it becomes the sleep"),
         (solved("00.3", "ip link set lo up; ", ""), "`lo` is down"),
     ],

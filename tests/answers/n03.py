@@ -26,6 +26,7 @@ if pid == 0:
 {hide}
 os.waitpid(pid, 0)
 """
+NAMED, EXIT = '    sethostname("box")\n', "        os._exit(1)\n"
 
 WRONG = {
     "03.1": [
@@ -60,6 +61,7 @@ WRONG = {
             ),
             "too late",
         ),
+        (solved("03.2", NAMED, "", EXIT, EXIT + NAMED), "who is faster"),
         (solved("03.2", '    sethostname("box")', '    print("box")'), "found: `lab`"),
         (solved("03.2", '"box"', '"Box"'), "small letters"),
         (
