@@ -323,7 +323,8 @@ def _submissions(top: Path, problems: list[str]) -> Collection[Path]:
     if (found or told) and top not in found:
         dealt_with = {path.relative_to(top).parts[:1] for path in (*found, *told)}
         for place in sorted(path for path in top.iterdir() if path.is_dir()):
-            if (place.name,) not in dealt_with and not place.name.startswith("."):
+            ours = place.name.startswith(".") or (place / "grades.csv").exists()
+            if not ours and (place.name,) not in dealt_with:
                 link = place.is_symlink()
                 unusable(place, "it is a link" if link else "it holds no notebook NN-….ipynb")
     return found

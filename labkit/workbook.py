@@ -232,7 +232,7 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
             f"{place}: %%source wants a path inside the working folder, such as "
             f"mydocker/init.py, not {path!r}"
         )
-    line, problem = refused(path, text)
+    line, problem = refused(str(pure), text)
     if problem:
         where = f"{place}, line {line + above}" if line else place
         raise WorkbookError(f"{where} ({path}): {problem}. The file was not written.")

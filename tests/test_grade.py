@@ -253,7 +253,8 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
     (top / "learner-4").mkdir()
     (top / "learner-4" / "01.py").touch()
     (top / "learner-5").symlink_to(top / "learner-1")
-    for name in ("learner-6.zip", "list.csv"):
+    (top / "marks").mkdir()
+    for name in ("learner-6.zip", "list.csv", "marks/grades.csv"):
         (top / name).touch()
     found, problems = grade.papers([top], workbook.NOTEBOOKS)
     assert [(paper.learner, paper.number) for paper in found] == [("learner-1", "01")]
