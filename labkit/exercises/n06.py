@@ -6,7 +6,7 @@ import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, waits_for, want
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want
 from labkit.procfs import Process
 from labkit.trial import Trial
 
@@ -26,17 +26,15 @@ OUTPUT_FLAGS, LOCAL_FLAGS, CHARACTERS = 1, 3, 6  # where tcgetattr has them
 )
 def a_terminal_for_sleep(answer: Answer) -> str:
     """The sleep leads a session whose controlling terminal is its input."""
-    with answer.start() as trial:
+    stay = (
+        "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
+        "when that is closed, the kernel sends SIGHUP to the session."
+    )
+    with answer.start() as trial, staying("a process `sleep 1000` that stays", stay):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         stays = sleep and trial.stays()
         ended_well(trial, "`sleep 1000` at a terminal of its own")
-        want(
-            stays,
-            "a process `sleep 1000` that stays",
-            trial.summary(),
-            "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as "
-            "long: when that is closed, the kernel sends SIGHUP to the session.",
-        )
+        want(stays, "a process `sleep 1000` that stays", trial.summary(), stay)
         assert sleep
         session, terminal = _session(sleep)
         want(
