@@ -325,7 +325,12 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
     assert (folder / "work/00/a.py").read_text() == "x = 1\n"
     with pytest.raises(UsageError, match=r"this cell, line 2 \(a.py\): .*not written"):
         shell.run_cell_magic("source", "a.py", "x =\n")
+    failed = shell.run_cell("\n \n%%source a.py\nx =\n", store_history=True)
+    assert str(failed.error_in_exec).startswith("this cell, line 4 (a.py): ")
     assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+    shell.user_ns["name"] = "b"  # who reads the notebook's file knows of no variables
+    shell.run_cell("%%source {name}.py\nx = 1\n")
+    assert (folder / "work/00/{name}.py").read_text() == "x = 1\n"
 
 
 def test_json_with_sources_as_lists_of_lines(folder):
