@@ -143,7 +143,13 @@ def be_the_keeper(answer: Answer) -> str:
 
 
 def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
-    """End the answer by SIGKILL, at once or after a look whether it has patience itself."""
+    """Run the answer, end it by SIGKILL, and compare the terminal with how it was.
+
+    Args:
+        answer: the program.
+        fresh: how the terminal was.
+        patient: look first whether it stays raw while nothing happens.
+    """
     program = (sys.executable, PYTHON)
     peculiar = ("sh", "-c", 'stty erase ^H; exec "$@"', "sh")
     with answer.outlived(*peculiar, *program, terminal=True) as trial:
