@@ -16,8 +16,8 @@ from typing import Any
 from labkit import exercise, progress, workbook
 from labkit.exercise import Exercise, Wrong
 from labkit.trial import NoSandbox
+from labkit.workbook import ANSWER, SOLUTION
 
-ANSWER, SOLUTION = "%%answer", "%%solution"
 SHOWN = 300  # characters of what was found
 # What a machine runs out of, whatever an answer does.
 SHORT_OF = (ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM, EAGAIN)
@@ -177,6 +177,8 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
     Raises:
         NotJudged: the machine refused what judging needs. The answer may be right.
     """
+    if half := workbook.half_a_character(text):
+        return Verdict(exercise_.number, False, "a text", half)
     try:
         return _judge(exercise_, text, runtime)
     except NoSandbox as error:
@@ -223,29 +225,27 @@ def cells(path: Path, magic: str) -> dict[str, str]:
     Raises:
         WorkbookError: it is no notebook.
     """
-    found = {}
-    for kind, source in workbook.cells(path):
-        if kind != "code":
-            continue
-        first, _, text = source.partition("\n")
-        if first.split()[:1] == [magic] and len(first.split()) == 2:
-            found[first.split()[1]] = text
-    return found
+    return workbook.exercises(workbook.cells(path), magic)
 
 
 def register(shell: Any) -> None:
     """Give an IPython shell (`InteractiveShell`) the magics `%%answer` and `%%solution`."""
+    from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
 
+    @no_var_expand
     def keep(line: str, cell: str) -> Note:
         found = _find(line)
         if isinstance(found, Note):
             return found
-        if problem := _syntax_error(found, cell):
+        number, problem = workbook.refused(found.path, cell)
+        if problem:
             _answers.pop(found.number, None)
-            return Note(problem)
+            where = f"Line {number + workbook.lines_above(shell, cell)}: " if number else ""
+            return Note(f"{where}{problem}. The answer was not kept.")
         _answers[found.number] = cell
         return Note(f'Answer {found.number} is kept. check("{found.number}") runs it.')
 
+    @no_var_expand
     def prove(line: str, cell: str) -> Verdict | Note:
         found = _find(line)
         return found if isinstance(found, Note) else _judged(found, cell)
@@ -299,7 +299,7 @@ def _find(number: object) -> Exercise | Note:
     word = str(number).strip()
     if not word:
         return Note('Which one? Say its number, such as "03.1".')
-    return exercise.find(word.zfill(len("03.1"))) or Note(
+    return exercise.find(workbook.number(word)) or Note(
         f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
     )
 
@@ -316,18 +316,6 @@ def _with_hints(verdict: Verdict, found: Exercise, failures: int) -> Verdict:
     if failures > 1 and _solution(found):
         hints.append(f'`solution("{found.number}")` shows one way to do it.')
     return replace(verdict, hints=tuple(hints))
-
-
-def _syntax_error(found: Exercise, text: str) -> str:
-    if not found.path.endswith(".py"):
-        return ""
-    try:
-        compile(text, found.path, "exec", dont_inherit=True)
-    except SyntaxError as error:  # the cell's first line is %%answer
-        return f"Line {(error.lineno or 0) + 1}: {error.msg}. The answer was not kept."
-    except (ValueError, RecursionError, MemoryError) as error:
-        return f"{error or 'too deeply nested for Python'}. The answer was not kept."
-    return ""
 
 
 def code(text: str) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 
 from labkit import delivered, workbook
-from labkit.check import SOLUTION
 
 COURSE = workbook.NOTEBOOKS.parent
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
@@ -73,7 +72,7 @@ def without_solutions(book: nbformat.NotebookNode) -> int:
         how many there were.
     """
     before = len(book.cells)
-    book.cells = [cell for cell in book.cells if cell.source.split(maxsplit=1)[:1] != [SOLUTION]]
+    book.cells = [cell for cell in book.cells if not _is_solution(cell)]
     count = 0
     for cell in book.cells:
         if cell.cell_type == "markdown":
@@ -86,6 +85,10 @@ def without_solutions(book: nbformat.NotebookNode) -> int:
                 if output.output_type == "execute_result":
                     output.execution_count = cell.execution_count
     return before - len(book.cells)
+
+
+def _is_solution(cell: nbformat.NotebookNode) -> bool:
+    return workbook.is_magic(cell.source, workbook.SOLUTION)
 
 
 def _files(course: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -228,6 +229,18 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
         raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
     if trial.status and "Traceback (most recent call last):" in trial.output:
         raise Wrong(wanted, trial.summary(), hint)
+
+
+def waits_for(trial: Trial, pid: int) -> None:
+    """End a process; raise `Wrong` where the program, which should wait for it, does not end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    want(
+        trial.until(lambda: trial.status is not None),
+        "a program that ends when its `sleep` has ended",
+        "one that goes on",
+        "To stay for a long time is not to wait: `os.waitpid(pid, 0)` returns when the sleep ends.",
+    )
 
 
 def written(path: Path) -> str:

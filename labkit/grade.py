@@ -16,14 +16,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from errno import ELOOP, ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
 from labkit import delivered, sandbox, workbook
-from labkit.check import ANSWER, cells
+from labkit.check import cells
 from labkit.marking import JUDGED, START, Limits
 
 ROOT = workbook.NOTEBOOKS.parent
@@ -31,6 +31,7 @@ NOBODY = "nobody"
 LARGEST = 50_000_000  # bytes of a notebook that is handed in
 _HEARD = 1_000_000  # bytes of a worker's report
 _NAME = re.compile("([0-9]{2})-.*[.]ipynb")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".7z", ".rar")
 
 
 class Settings(TypedDict, total=False):
@@ -101,7 +102,7 @@ def papers(folders: Sequence[Path], books: Path) -> tuple[list[Paper], list[str]
             holds some is.
 
     Returns:
-        the papers, by learner and number, and a line for each folder that cannot be used.
+        the papers, by learner and number, and a line for whatever else was handed in.
     """
     problems: list[str] = []
     lengths: dict[Path, int] = {}  # how many of a path's last parts name the learner
@@ -111,7 +112,7 @@ def papers(folders: Sequence[Path], books: Path) -> tuple[list[Paper], list[str]
             top = folder.resolve(strict=True)
             if not top.is_dir():
                 raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
-            found = list(_submissions(top, problems))
+            found = _submissions(top, problems)
         except OSError as error:
             problems.append(f"cannot read {folder}: {error.strerror}")
             continue
@@ -122,7 +123,7 @@ def papers(folders: Sequence[Path], books: Path) -> tuple[list[Paper], list[str]
     return [
         paper
         for place, learner in sorted(_told_apart(lengths).items(), key=lambda item: item[1])
-        for paper in _papers_in(place, learner, books)
+        for paper in _papers_in(place, learner, books, problems)
     ], problems
 
 
@@ -292,17 +293,41 @@ class _Worker:
         _remove(self._folder)
 
 
-def _submissions(top: Path, problems: list[str]) -> Iterator[Path]:
-    """Yield the folders that hold notebooks, but none inside such a one."""
+def _submissions(top: Path, problems: list[str]) -> Collection[Path]:
+    """Return the folders that hold notebooks, but none inside such a one; tell of what is left."""
+    found: dict[Path, None] = {}
+    told: list[Path] = []
 
-    def note(error: OSError) -> None:
+    def unreadable(error: OSError) -> None:
+        told.append(Path(error.filename))
         problems.append(f"cannot read {error.filename}: {error.strerror}")
 
-    for place, folders, files in os.walk(top, onerror=note):
-        if any(_NAME.fullmatch(name) for name in files):
-            folders.clear()
-            yield Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    def unusable(path: Path, why: str) -> None:
+        told.append(path)
+        problems.append(f"cannot use {path}: {why}")
+
+    for name, folders, files in os.walk(top, onerror=unreadable):
+        place = Path(name)
+        below = any(parent in found for parent in place.parents)
+        if not below and any(map(_NAME.fullmatch, files)):
+            found[place] = None
+        # In `work` lies what the notebooks themselves have made.
+        hidden = {"work"} if below or place in found else set()
+        folders[:] = sorted(f for f in folders if f not in hidden and not f.startswith("."))
+        for file in sorted(files):
+            if file.lower().endswith(".ipynb") and (below or not _NAME.fullmatch(file)):
+                why = "it lies below other notebooks" if below else "its name is not NN-….ipynb"
+                unusable(place / file, why)
+            elif place == top not in found and file.lower().endswith(_ARCHIVES):
+                unusable(place / file, "it is an archive, which has to be unpacked")
+    if (found or told) and top not in found:
+        dealt_with = {path.relative_to(top).parts[:1] for path in (*found, *told)}
+        for place in sorted(path for path in top.iterdir() if path.is_dir()):
+            ours = place.name.startswith(".") or (place / "grades.csv").exists()
+            if not ours and (place.name,) not in dealt_with:
+                link = place.is_symlink()
+                unusable(place, "it is a link" if link else "it holds no notebook NN-….ipynb")
+    return found
 
 
 def _told_apart(lengths: dict[Path, int]) -> dict[Path, str]:
@@ -317,7 +342,7 @@ def _told_apart(lengths: dict[Path, int]) -> dict[Path, str]:
             lengths[place] += 1
 
 
-def _papers_in(place: Path, learner: str, books: Path) -> Iterator[Paper]:
+def _papers_in(place: Path, learner: str, books: Path, problems: list[str]) -> Iterator[Paper]:
     """Yield one paper for each number: the one that is named as delivered, else the first."""
     found: dict[str, list[Path]] = {}
     for path in sorted(place.iterdir()):
@@ -325,12 +350,14 @@ def _papers_in(place: Path, learner: str, books: Path) -> Iterator[Paper]:
             found.setdefault(match[1], []).append(path)
     known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
     for number, paths in found.items():
-        own = known.get(number)
-        chosen = next((path for path in paths if own and path.name == own.name), paths[0])
+        if number not in known:
+            problems += [f"cannot use {path}: no notebook {number} is known" for path in paths]
+            continue
+        own = known[number]
+        chosen = next((path for path in paths if path.name == own.name), paths[0])
         others = ", ".join(path.name for path in paths if path != chosen)
         note = f"graded was {chosen.name}, not {others}" if others else ""
-        exercises = tuple(cells(own, ANSWER)) if own else ()
-        yield Paper(learner, number, chosen, exercises, note)
+        yield Paper(learner, number, chosen, tuple(cells(own, workbook.ANSWER)), note)
 
 
 def _line(result: Result) -> str:
@@ -341,9 +368,7 @@ def _line(result: Result) -> str:
 
 
 def _runtime(number: str, books: Path) -> str:
-    """Return the runtime after a notebook as JSON, an empty one where there is no such notebook."""
-    if int(number) not in workbook.notebooks(books):
-        return "{}"
+    """Return the runtime after a notebook as JSON."""
     files = workbook.runtime(number, folder=books)
     return json.dumps({path: source.text for path, source in files.items()})
 

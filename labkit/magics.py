@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 def register(shell: Any) -> None:
     """Give an IPython shell (`InteractiveShell`) the two magics."""
+    from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
+
     books: list[Workbook] = []
 
     def open_notebook(line: str) -> Workbook:
@@ -27,11 +29,13 @@ def register(shell: Any) -> None:
             raise _usage_error(broken)
         return book
 
+    @no_var_expand
     def source(line: str, cell: str) -> Change:
         def put() -> Change:
             if not books:
                 raise WorkbookError("first run the cell with %notebook, near the top")
-            return books[0].put(workbook.source(line, cell, "this cell"))
+            above = workbook.lines_above(shell, cell)
+            return books[0].put(workbook.source(line, cell, "this cell", above))
 
         return _or_usage_error(put)
 

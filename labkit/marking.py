@@ -21,7 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from labkit import exercise, procfs, sandbox, workbook
-from labkit.check import ANSWER, SOLUTION, cells, judge
+from labkit.check import cells, judge
+from labkit.workbook import ANSWER, SOLUTION
 
 JUDGED = 60  # seconds for all that a judge does with one answer
 SHOWN = 300  # characters of a message
@@ -121,9 +122,12 @@ def shown(path: Path) -> set[str]:
         path: the notebook.
     """
     found = set()
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+    with contextlib.suppress(
+        OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+    ):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] == "code" and not "".join(cell["source"]).startswith(SOLUTION):
+            source = "".join(cell["source"])
+            if cell["cell_type"] == "code" and not workbook.is_magic(source, SOLUTION):
                 found |= _passes(json.dumps(cell["outputs"], ensure_ascii=False))
     return found
 
@@ -153,7 +157,7 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
                     text = kernel.execute(source)
                 except Stopped as error:
                     return _short(f"cell {position}{error}"), claimed
-                if not source.startswith(SOLUTION):
+                if not workbook.is_magic(source, SOLUTION):
                     claimed |= _passes(text)
     except Stopped as error:
         return _short(f"the kernel{error}"), claimed

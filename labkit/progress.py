@@ -20,7 +20,6 @@ from pathlib import Path
 from labkit import workbook
 from labkit.workbook import NOTEBOOKS, WorkbookError
 
-_ANSWER = re.compile(r"%%answer[ \t]+([0-9]{2}\.[0-9]+)[ \t]*(?:\n|$)")
 _HEADING = re.compile(r"^### ([0-9]{2}\.[0-9]+) +(.+?) *$", re.MULTILINE)
 _TITLE = re.compile(r"^# (?:[0-9]{2} +)?(.+?) *$", re.MULTILINE)
 PASSED, OPEN = "●", "○"
@@ -215,7 +214,7 @@ def _part(number: int, path: Path, done: dict[str, str]) -> Part:
     text = "\n".join(source for kind, source in cells if kind == "markdown")
     titles = {name: title.replace("`", "") for name, title in _HEADING.findall(text)}
     title = _TITLE.search(text)
-    names = [m[1] for kind, source in cells if kind == "code" and (m := _ANSWER.match(source))]
+    names = workbook.exercises(cells, workbook.ANSWER)
     exercises = (Exercise(name, titles.get(name, ""), name in done) for name in names)
     return Part(number, path, title[1] if title else path.stem[3:], tuple(exercises))
 

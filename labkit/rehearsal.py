@@ -69,8 +69,7 @@ def where(files: dict[str, Source], text: str) -> str:
     for path, line in reversed(_FRAME.findall(text)):
         for name, source in files.items():
             if f"/{path}".endswith(f"/{name}"):
-                # The cell's first line is %%source.
-                return f"{source.place}, line {int(line) + 1} ({name})"
+                return f"{source.place}, line {int(line) + source.above} ({name})"
     return ""
 
 
@@ -173,7 +172,7 @@ def _edits(mine: dict[str, Source], delivered: dict[str, Source]) -> dict[str, s
             pairs = zip(text.splitlines(), source.text.splitlines(), strict=False)
             same = [one == other for one, other in pairs]
             line = same.index(False) if False in same else len(same)
-            found[path] = f"{mine[path].place}, line {line + 2} ({path})"
+            found[path] = f"{mine[path].place}, line {line + 1 + mine[path].above} ({path})"
     for path in mine.keys() - delivered.keys():
         found[path] = f"{mine[path].place} ({path})"
     return found

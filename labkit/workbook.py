@@ -16,9 +16,12 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from pathlib import Path, PurePosixPath
+from textwrap import dedent
+from typing import Any
 
 from labkit import cache
 
@@ -37,7 +40,10 @@ _CURES = {
     errno.ENOTDIR: "It is no folder. Cure: move it away",
     errno.ENOSPC: "Cure: make room on the disk",
 }
-_MAGIC = re.compile(r"%%source(?:[ \t]+(?P<path>[^\n]*))?(?:\n(?P<text>.*))?", re.DOTALL)
+SOURCE, ANSWER, SOLUTION = "%%source", "%%answer", "%%solution"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
+_PROMPT = re.compile(r"^\s*(?:>>>|\.{3,}:|.*In \[[0-9]+\]: )", re.MULTILINE)
 
 
 class WorkbookError(Exception):
@@ -52,11 +58,64 @@ class Source:
         path: where it goes, relative to the working folder.
         text: the whole file.
         place: which cell of which notebook, in words.
+        above: how many lines of the cell stand above the file's first.
     """
 
     path: str
     text: str
     place: str
+    above: int = 1
+
+
+@dataclass(frozen=True)
+class Magic:
+    """A cell whose first line begins with `%%`.
+
+    Attributes:
+        name: such as "%%source".
+        line: what stands behind the name.
+        body: the lines below.
+        above: how many lines of the cell stand above the body's first.
+    """
+
+    name: str
+    line: str
+    body: str
+    above: int
+
+
+def magic(text: str) -> Magic | None:
+    """Return what IPython's `TransformerManager` makes of a cell: a cell magic, or None.
+
+    It drops empty lines at the top, indentation that all lines share, and prompts that were pasted
+    along, and refuses a magic without a body.
+    """
+    if "%%" not in text:
+        return None
+    text = text if text.endswith("\n") else f"{text}\n"
+    shown = dropwhile(str.isspace, text.splitlines(keepends=True))
+    lines = dedent("".join(shown)).splitlines(keepends=True)
+    if _PROMPT.search(text):  # hardly ever, so `labkit run` need not wait for IPython
+        from IPython.core.inputtransformer2 import classic_prompt, ipython_prompt
+
+        lines = ipython_prompt(classic_prompt(lines))
+    body = "".join(lines[1:])
+    if not body or not lines[0].startswith("%%") or re.match(r"%%\w+\?", lines[0]):
+        return None
+    name, _, line = lines[0].rstrip().partition(" ")
+    return Magic(name, line, body, text.count("\n") - body.count("\n"))
+
+
+def is_magic(text: str, name: str) -> bool:
+    """Tell whether a cell is the cell magic of this name, such as SOLUTION."""
+    cell = magic(text)
+    return cell is not None and cell.name == name
+
+
+def lines_above(shell: Any, body: str) -> int:
+    """Return how many lines of the cell that an IPython shell runs stand above a magic's body."""
+    cell = magic((shell.history_manager.input_hist_raw or [""])[-1])
+    return cell.above if cell and cell.body.rstrip("\n") == body.rstrip("\n") else 1
 
 
 def notebooks(folder: Path = NOTEBOOKS) -> dict[int, Path]:
@@ -95,14 +154,41 @@ def cells(path: Path) -> list[tuple[str, str]]:
     try:
         if path.exists() and not path.is_file():  # a pipe would be read for ever
             raise WorkbookError(f"{path} is no file. Cure: move it away")
-        found = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return [(str(cell["cell_type"]), "".join(cell["source"])) for cell in found]
+        parts = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        found = [(str(cell["cell_type"]), "".join(cell["source"])) for cell in parts]
     except OSError as error:
         raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WorkbookError(
             f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
         ) from None
+    for position, (_, text) in enumerate(found, 1):
+        if half := half_a_character(path + text):
+            raise WorkbookError(f"{path}, cell {position} holds {half}. Cure: delete it")
+    return found
+
+
+def half_a_character(text: str) -> str:
+    """Tell of a lone surrogate, which can be sent or saved nowhere; "" where a text has none."""
+    found = _SURROGATE.search(text)
+    return f"half a character, {found[0]!a}" if found else ""
+
+
+def number(word: object) -> str:
+    """Return the number of an exercise, such as "03.2", as people write it: 3.2, too."""
+    return str(word).strip().zfill(len("03.2"))
+
+
+def exercises(cells: Iterable[tuple[str, str]], name: str) -> dict[str, str]:
+    """Return the answers or solutions that cells hold: number to text; of several, the last.
+
+    Args:
+        cells: type and source of each.
+        name: ANSWER or SOLUTION.
+    """
+    found = [magic(source) for kind, source in cells if kind == "code"]
+    named = [(number(cell.line), cell.body) for cell in found if cell and cell.name == name]
+    return {exercise: text for exercise, text in named if _EXERCISE.fullmatch(exercise)}
 
 
 def sources(path: Path) -> Iterator[Source]:
@@ -115,18 +201,18 @@ def sources(path: Path) -> Iterator[Source]:
         WorkbookError: it is no notebook, or a `%%source` cell is wrong.
     """
     for position, (kind, text) in enumerate(cells(path), 1):
-        if kind == "code" and (match := _MAGIC.fullmatch(text)):
-            place = f"{path.name}, cell {position}"
-            yield source(match["path"] or "", match["text"] or "", place)
+        if kind == "code" and (cell := magic(text)) and cell.name == SOURCE:
+            yield source(cell.line, cell.body, f"{path.name}, cell {position}", cell.above)
 
 
-def source(path: str, text: str, place: str) -> Source:
+def source(path: str, text: str, place: str, above: int = 1) -> Source:
     """Return what a `%%source` cell holds.
 
     Args:
         path: what stands behind `%%source`.
         text: the lines below it.
         place: which cell this is, for the message.
+        above: as in `Source`.
 
     Raises:
         WorkbookError: the path is none, or the text is no Python.
@@ -136,6 +222,7 @@ def source(path: str, text: str, place: str) -> Source:
     if (
         not path
         or "\0" in path
+        or half_a_character(path)
         or pure.is_absolute()
         or ".." in pure.parts
         or pure == PurePosixPath(".")
@@ -144,20 +231,33 @@ def source(path: str, text: str, place: str) -> Source:
             f"{place}: %%source wants a path inside the working folder, such as "
             f"mydocker/init.py, not {path!r}"
         )
-    try:
-        (path + text).encode()  # half a surrogate pair is no text
-        if pure.suffix == ".py":
+    line, problem = refused(str(pure), text)
+    if problem:
+        where = f"{place}, line {line + above}" if line else place
+        raise WorkbookError(f"{where} ({path}): {problem}. The file was not written.")
+    return Source(str(pure), text, place, above)
+
+
+def refused(path: str, text: str) -> tuple[int, str]:
+    """Return where and why a text cannot be a file of this name; "" where it can.
+
+    Args:
+        path: where Python's code goes it is compiled, too.
+        text: the file's.
+
+    Returns:
+        the line, 0 where it is none in particular, and the reason.
+    """
+    if half := half_a_character(path + text):
+        return 0, half
+    if path.endswith(".py"):
+        try:
             compile(text, path, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        # The cell's first line is %%source, so its lines count one more than the file's.
-        raise WorkbookError(
-            f"{place}, line {(error.lineno or 0) + 1} ({path}): {error.msg}. "
-            "The file was not written."
-        ) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        reason = error or "too deeply nested for Python"
-        raise WorkbookError(f"{place} ({path}): {reason}. The file was not written.") from None
-    return Source(str(pure), text, place)
+        except SyntaxError as error:
+            return error.lineno or 0, str(error.msg)
+        except (ValueError, RecursionError, MemoryError) as error:
+            return 0, str(error) or "too deeply nested for Python"
+    return 0, ""
 
 
 def runtime(

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import termios
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,10 +25,13 @@ def magics(monkeypatch, tmp_path):
     found = {}
 
     class Shell:
+        history_manager = SimpleNamespace(input_hist_raw=[])
+
         def register_magic_function(self, function, kind, name):
             found[name] = function
 
     check.register(Shell())
+    found["cells"] = Shell.history_manager.input_hist_raw
     return found
 
 
@@ -77,6 +81,21 @@ def test_a_syntax_error_is_told_with_its_line_in_the_cell(magics, made_up, text,
     assert says in said
     assert "not kept" in said
     assert "First run" in str(check.check("99.1"))
+
+
+def test_empty_lines_above_an_answer_are_lines_of_the_cell(magics, made_up):
+    made_up(refuse)
+    magics["cells"].append("\n\n%%answer 99.1\nx = (")
+    assert str(magics["answer"]("99.1", "x = (\n")).startswith("Line 4: ")
+    assert str(magics["answer"]("99.1", "return 1\n")).startswith("Line 2: ")  # of another cell
+
+
+@pytest.mark.parametrize("path", [exercise.PYTHON, exercise.SH])
+def test_half_a_character_is_no_answer_and_no_traceback(magics, made_up, path):
+    made_up(lambda answer: "all is well", path)
+    said = str(magics["answer"]("99.1", "echo '\ud83d'\n"))
+    assert said == "half a character, '\\ud83d'. The answer was not kept."
+    assert not magics["solution"]("99.1", "echo '\ud83d'\n").passed
 
 
 def test_each_failure_tells_more(magics, made_up):

@@ -9,8 +9,9 @@ import nbformat
 import pytest
 
 from labkit import check, classroom, delivered, exercise, workbook
-from labkit.check import ANSWER, SOLUTION, cells
+from labkit.check import cells
 from labkit.classroom import ClassroomError
+from labkit.workbook import ANSWER, SOLUTION
 from tests.answers.stub import solution
 from tests.test_notebooks import faults
 
@@ -85,6 +86,14 @@ def test_a_notebook_is_as_it_was_but_for_the_solutions(edition, path):
         for output in (output for side in outputs for output in side):
             output.pop("execution_count", None)
         assert outputs[0] == outputs[1]
+
+
+def test_a_solution_below_an_empty_line_is_taken_out_as_well():
+    sources = ["\n \n%%solution 03.1\nx = 1", "  %%solution 03.2\n  x = 1", "x = 1\n%%solution\n"]
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    book = nbformat.v4.new_notebook(cells=cells)
+    assert classroom.without_solutions(book) == 2
+    assert [cell.source for cell in book.cells] == sources[2:]
 
 
 def test_solution_says_that_there_is_none(edition):

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 
 from labkit import exercise, workbook
-from labkit.check import ANSWER, SOLUTION, cells
+from labkit.check import cells
+from labkit.workbook import ANSWER, SOLUTION
 from tests.test_sandbox import Kernel
 
 BOOKS = workbook.notebooks()

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import os
 import signal
 import stat
@@ -60,6 +61,7 @@ HANDED_IN = {
     "writes": [RIGHT, TOUCH],
     "tampers": [TAMPER, WRONG, CHECK],
     "fails": [RIGHT, "nothing"],
+    "empty lines": [f"\n \n{RIGHT}", CHECK],
 }
 
 
@@ -149,6 +151,7 @@ def test_everybody_is_judged_by_the_answer_whatever_else_the_notebook_does(table
         ("writes", "cell 3: "),
         ("tampers", "the notebook shows it as passed, and it is not: `check` was changed"),
         ("fails", "cell 3: NameError: name 'nothing' is not defined"),
+        ("empty lines", "03: runs from top to bottom\n03.1: `sleep` is PID 1"),
     ],
 )
 def test_what_a_notebook_does_is_told(table, learner, says):
@@ -206,6 +209,11 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     (tmp_path / "class" / "link" / "03-mine.ipynb").symlink_to("/etc/passwd")
     (tmp_path / "class" / "pipe").mkdir()
     os.mkfifo(tmp_path / "class" / "pipe" / "03-mine.ipynb")
+    nested = '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [' + "[" * 100_000
+    emoji = json.dumps({"cells": [{"cell_type": "code", "source": "'\ud83d'"}]})
+    for learner, text in (("deep", nested), ("emoji", emoji)):
+        (tmp_path / "class" / learner).mkdir()
+        (tmp_path / "class" / learner / "03-mine.ipynb").write_text(text)
     (tmp_path / "empty").mkdir()
     folders = [tmp_path / name for name in ("nowhere", "empty", "class")]
     command = labkit("grade", *folders, "--out", tmp_path)
@@ -216,7 +224,14 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     assert lines[1].startswith(f"labkit: grade: {tmp_path}/empty holds no notebook NN-….ipynb")
     table = rows(tmp_path)
     assert table["good"]["03.1"] == "1"
-    assert "is not a Jupyter notebook" in table["half"]["messages"]
+    for learner, says in (
+        ("half", "is not a Jupyter notebook"),
+        ("deep", "is not a Jupyter notebook"),
+        ("emoji", "cell 1 holds half a character"),
+    ):
+        assert table[learner]["03.1"] == "0"
+        assert "03: does not run to its end: it" in table[learner]["messages"]
+        assert table[learner]["messages"].count(says) == 4
     assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
     assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
 
@@ -226,6 +241,35 @@ def test_nothing_found_is_one_line_and_no_table(tmp_path):
     assert run.returncode == 1
     assert run.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
+    top = tmp_path / "in"
+    hand_in(top / "learner-1", [RIGHT], "01-the-command-line.ipynb")
+    for name in ("Untitled.IPYNB", "work/05-x.ipynb", ".ipynb_checkpoints/x.ipynb", "b/04-x.ipynb"):
+        hand_in((top / "learner-1" / name).parent, [], Path(name).name)
+    hand_in(top / "learner-2", [RIGHT], "homework.ipynb")
+    hand_in(top / "learner-3", [RIGHT], "77-mine.ipynb")
+    (top / "learner-4").mkdir()
+    (top / "learner-4" / "01.py").touch()
+    (top / "learner-5").symlink_to(top / "learner-1")
+    (top / "marks").mkdir()
+    for name in ("learner-6.zip", "list.csv", "marks/grades.csv"):
+        (top / name).touch()
+    found, problems = grade.papers([top], workbook.NOTEBOOKS)
+    assert [(paper.learner, paper.number) for paper in found] == [("learner-1", "01")]
+    assert problems == [
+        f"cannot use {top}/{line}"
+        for line in (
+            "learner-6.zip: it is an archive, which has to be unpacked",
+            "learner-1/Untitled.IPYNB: its name is not NN-….ipynb",
+            "learner-1/b/04-x.ipynb: it lies below other notebooks",
+            "learner-2/homework.ipynb: its name is not NN-….ipynb",
+            "learner-4: it holds no notebook NN-….ipynb",
+            "learner-5: it is a link",
+            "learner-3/77-mine.ipynb: no notebook 77 is known",
+        )
+    ]
 
 
 def learners(*folders):
@@ -313,9 +357,10 @@ def test_an_answer_changed_after_its_check_is_told_from_a_changed_check(tmp_path
     book.cells = [nbformat.v4.new_code_cell(CHECK, outputs=[output])]
     nbformat.write(book, tmp_path / "03-mine.ipynb")
     assert marking.shown(tmp_path / "03-mine.ipynb") == {"03.1"}
-    book.cells[0].source = "%%solution 03.1"
-    nbformat.write(book, tmp_path / "03-mine.ipynb")
-    assert marking.shown(tmp_path / "03-mine.ipynb") == set()
+    for source in ("%%solution 03.1\nx = 1", "\n\n%%solution 03.1\nx = 1"):
+        book.cells[0].source = source
+        nbformat.write(book, tmp_path / "03-mine.ipynb")
+        assert marking.shown(tmp_path / "03-mine.ipynb") == set()
 
 
 def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):

@@ -138,6 +138,14 @@ def test_the_table_in_text(course):
     ]
 
 
+def test_an_exercise_is_known_however_its_cell_is_laid_out(course):
+    cells = ["\n%%answer 01.1\npass", "%%answer  1.2\npass", "\n \n%%answer 01.1\nx = 2"]
+    book = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    nbformat.write(book, course / "01-one.ipynb")
+    progress.mark("01.1")
+    assert "01 one         1 of 2  ●○" in repr(progress.progress(course)).splitlines()
+
+
 def test_what_was_left_out_is_next_when_the_end_is_reached(course):
     progress.mark("02.1")
     assert str(progress.progress(course).next[1]) == "01.1 Make ps lie"

@@ -1,13 +1,19 @@
 """workbook: the runtime is what the notebooks hold, and a wrong notebook is named."""
 
+import ast
+import contextlib
 import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 from labkit import magics, workbook
 from labkit.workbook import Change, Workbook, WorkbookError
@@ -27,6 +33,83 @@ def book(folder, name, *cells):
     return path
 
 
+# How people and programs put the lines of a cell that IPython takes for a magic, and some that it
+# does not. {} stands for the magic and its line.
+LAYOUTS = [
+    "{}\nx = 1",
+    "{}\nx = 1\n",
+    "\n{}\nx = 1\n",
+    " \t\n\n{}\n\nx = 1\n   \n\n",
+    "\r\n{}\r\nx = 1\r\n",
+    "\x0c\n{}\nx = 1\n",
+    "  {}\n  x = 1\n",
+    "\n  {}\n    x = 1\n  y = 1\n",
+    "  {}\nx = 1\n",
+    "{}  \t\nx = 1\n",
+    "# first\n{}\nx = 1\n",
+    "{}",
+    "{}\n",
+    "{}\n\n",
+    "{}\n%%answer 01.2\nx = 1\n",
+    ">>> {}\n>>> x = 1\n... y = 1\n",
+    "In [3]: {}\n   ...: x = 1\n",
+    "{}\n   ...: x = 1\n",
+    "{}\n>>> x = 1\n",
+    "\n  \n",
+    "",
+]
+LINES = [
+    "%%answer 01.1",
+    "%%answer  01.1",
+    "%%answer\t01.1",
+    "%% answer 01.1",
+    "%%answer?",
+    "%%answer",
+]
+
+
+def as_ipython_takes_it(cell):
+    """Name, line and body of the magic that IPython calls for a cell, None where it calls none."""
+    with warnings.catch_warnings(action="ignore"):
+        tree = ast.parse("try: pass\nfinally: pass")
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(TransformerManager().transform_cell(cell))
+    match tree.body:
+        case [ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), [name, line, body]))]:
+            return (f"%%{name.value}", line.value, body.value) if body.value else None
+    return None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("line", LINES)
+def test_a_cell_magic_is_what_ipython_takes_for_one(layout, line):
+    cell = layout.format(line)
+    found = workbook.magic(cell)
+    assert (found and (found.name, found.line, found.body)) == as_ipython_takes_it(cell)
+    if found:
+        assert found.body.split("\n")[0].strip() in cell.split("\n")[found.above]
+
+
+def test_a_blank_line_above_a_source_cell_changes_nothing_but_its_lines(folder):
+    book(folder, "01-one.ipynb", "\n \n%%source a.py\nx = 1\n")
+    assert texts(workbook.runtime(folder=folder)) == {"a.py": "x = 1\n"}
+    book(folder, "02-two.ipynb", "\n \n%%source a.py\nx = 1\ndef f(:\n")
+    with pytest.raises(WorkbookError, match=r"02-two\.ipynb, cell 1, line 5 \(a\.py\)"):
+        workbook.runtime(folder=folder)
+
+
+def test_a_file_without_a_text_is_refused_by_ipython_and_so_here(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n", "%%source a.py")
+    assert texts(workbook.runtime(folder=folder)) == {"a.py": "x = 1\n"}
+
+
+def test_reading_cells_does_not_wait_for_ipython():
+    program = "import sys; from labkit import workbook as w; w.runtime(); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "labkit.workbook" in run.stdout
+    assert "IPython" not in run.stdout
+
+
 def texts(files):
     return {path: source.text for path, source in files.items()}
 
@@ -35,8 +118,8 @@ def test_the_last_cell_for_a_path_up_to_a_notebook_counts(folder):
     book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n", "x", "%%source b.py\ny = 1")
     book(folder, "02-two.ipynb", "%%source a.py\nx = 2\n", "%%source a.py\nx = 3\n")
     book(folder, "notes.ipynb", "%%source a.py\nx = 9\n")
-    assert texts(workbook.runtime("01", folder=folder)) == {"a.py": "x = 1\n", "b.py": "y = 1"}
-    assert texts(workbook.runtime(2, folder=folder)) == {"a.py": "x = 3\n", "b.py": "y = 1"}
+    assert texts(workbook.runtime("01", folder=folder)) == {"a.py": "x = 1\n", "b.py": "y = 1\n"}
+    assert texts(workbook.runtime(2, folder=folder)) == {"a.py": "x = 3\n", "b.py": "y = 1\n"}
     assert texts(workbook.runtime(folder=folder)) == texts(workbook.runtime(2, folder=folder))
     assert workbook.runtime("01", before=True, folder=folder) == {}
 
@@ -242,13 +325,35 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
     assert (folder / "work/00/a.py").read_text() == "x = 1\n"
     with pytest.raises(UsageError, match=r"this cell, line 2 \(a.py\): .*not written"):
         shell.run_cell_magic("source", "a.py", "x =\n")
+    failed = shell.run_cell("\n \n%%source a.py\nx =\n", store_history=True)
+    assert str(failed.error_in_exec).startswith("this cell, line 4 (a.py): ")
     assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+    shell.user_ns["name"] = "b"  # who reads the notebook's file knows of no variables
+    shell.run_cell("%%source {name}.py\nx = 1\n")
+    assert (folder / "work/00/{name}.py").read_text() == "x = 1\n"
 
 
 def test_json_with_sources_as_lists_of_lines(folder):
     cell = {"cell_type": "code", "source": ["%%source a.py\n", "x = 1\n"]}
     (folder / "01-a.ipynb").write_text(json.dumps({"cells": [cell]}))
     assert texts(workbook.runtime(folder=folder)) == {"a.py": "x = 1\n"}
+
+
+def test_a_file_that_is_nested_too_deeply_is_no_notebook(folder):
+    (folder / "01-a.ipynb").write_text('{"cells": ' + "[" * 100_000)
+    with pytest.raises(WorkbookError, match="is not a Jupyter notebook"):
+        workbook.cells(folder / "01-a.ipynb")
+
+
+def test_half_a_character_is_named_with_its_cell(folder):
+    cells = [{"cell_type": "code", "source": text} for text in ("x", "'\ud83d'")]
+    (folder / "01-a.ipynb").write_text(json.dumps({"cells": cells}))
+    with pytest.raises(WorkbookError, match=r"cell 2 holds half a character, '\\ud83d'"):
+        workbook.cells(folder / "01-a.ipynb")
+    for path, text in (("a\ud83d.py", "x = 1"), ("a.txt", "\ud83d"), ("a.py", "x = '\ud83d'")):
+        with pytest.raises(WorkbookError) as error:
+            workbook.source(path, text, "this cell")
+        str(error.value).encode()
 
 
 def test_install_mends_a_folder_that_lost_a_file(folder):

@@ -82,7 +82,13 @@ def who_is_number_1(answer: Answer) -> str:
     want(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
     want(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
     want(
-        number == sleep.pids[-1] and not isinstance(number, bool),
+        type(number) is int and type(alone) is bool,
+        "a number, and True or False",
+        f"`number = {number!r:.20}` and `alone = {alone!r:.20}`",
+        "A number stands there without quotes, and so do `True` and `False`.",
+    )
+    want(
+        number == sleep.pids[-1],
         "the number that the kernel gives to the sleep",
         f"you predicted {number}, and the kernel says otherwise",
         "The kernel starts to count again in a new PID namespace, whatever `ps` may say. Is the "
@@ -126,11 +132,15 @@ def a_container_in_one_line(answer: Answer) -> str:
             "*become* the sleep.",
         )
         listed = _listed(sleep)
+        beside = sum(len(process.pids) == len(sleep.pids) for process in trial.processes()) > 1
+        hint = "`--mount-proc` mounts a new one."
+        if listed and beside:
+            hint = "Is something else started in there, with `&` perhaps? Nobody buries it, either."
         want(
             listed == ["1"],
             "a `/proc` that shows the sleep alone",
-            "a `/proc` that still tells about the outside" if listed else "an empty `/proc`",
-            "`--mount-proc` mounts a new one.",
+            "a `/proc` that tells about others, too" if listed else "an empty `/proc`",
+            hint,
         )
         trial.until(lambda: procfs.hostname(sleep.pid) == "box")
         name = procfs.hostname(sleep.pid)

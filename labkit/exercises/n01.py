@@ -21,6 +21,18 @@ def run(tty, command, *more):
         json.dump([bool(tty), command], file, default=repr)
     return 0
 """
+# Spellings that are near `-ti` and `-it`, and a word of the same letters that is no option at all.
+REFUSED = ("-q", "-t", "-i", "-", "--ti", "-TI", "-tti", "--ttii-", "-tiny", "-item", "-ti -it")
+A_WORD = "ti-"
+# Calls mydocker with each, until one gets through: `sh -c EACH PYTHON MAIN ARRIVED PROGRAM WORD …`.
+EACH = """
+main=$1 arrived=$2 program=$3
+shift 3
+for word; do
+    "$0" "$main" run $word "$program"
+    [ -e "$arrived" ] && break
+done
+"""
 # What the delivered program does with a line, and why.
 LINES = {
     "run /bin/echo -ti": "Only the first word after `run` is compared with `-ti`. What stands "
@@ -87,12 +99,21 @@ def two_spellings(answer: Answer) -> str:
         _said(call),
         "Only the first word after `run` may be the option.",
     )
-    call = _call(answer, "run", "-q", program)
+    each = ("sh", "-c", EACH, sys.executable, MAIN, ARRIVED, program, *REFUSED, A_WORD)
+    call = _command(answer, *each)
+    refused = [f"unknown option {word.split()[-1]}" for word in REFUSED]
+    word = (*REFUSED, A_WORD)[min(len(call.messages), len(REFUSED))]
     want(
-        call.arrived is None and call.status == 1,
-        "`run -q COMMAND` is an unknown option, with status 1",
+        call.messages == refused,
+        f"`run {word} COMMAND` is an unknown option, with status 1",
         _said(call),
         "Only these two spellings are known; everything else that begins with `-` is refused.",
+    )
+    want(
+        call.arrived == (False, A_WORD),
+        f"`run {A_WORD}` reaches `run` with the command `{A_WORD}`, and without the terminal",
+        f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
+        "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
     )
     call = _call(answer, "run", "-it")
     want(
@@ -100,6 +121,15 @@ def two_spellings(answer: Answer) -> str:
         "`run -it` without a command: `missing container command`, with status 1",
         _said(call),
         "Take the option away first, then look whether a word is left.",
+    )
+    call = _call(
+        answer, "run", hint="Without a word there is no `words[0]`. What is `words[:1]` then?"
+    )
+    want(
+        call.arrived is None and call.messages == ["missing container command"],
+        "`run` alone: `missing container command`, as before",
+        _said(call),
+        "Only the line about the option should change.",
     )
     return "`-ti` and `-it` both bring the terminal, other options are refused as before"
 
@@ -203,6 +233,13 @@ def a_command_of_your_own(answer: Answer) -> str:
         _said(call),
         "`COMMANDS` must still hold the other two.",
     )
+    init = _call(answer, "init")
+    want(
+        "missing container command" in init.messages,
+        "`init` without a command says so, as before",
+        _said(init),
+        "`COMMANDS` must still hold the other two.",
+    )
     want(
         not call.messages,
         "`run COMMAND` logs nothing of its own here",
@@ -220,16 +257,20 @@ def a_command_of_your_own(answer: Answer) -> str:
     return "`name` logs the host name, whatever it is, and `run` works as before"
 
 
-def _call(answer: Answer, *words: str) -> Call:
+def _call(answer: Answer, *words: str, hint: str = "") -> Call:
     """Run mydocker to its end."""
+    return _command(answer, sys.executable, MAIN, *words, hint=hint)
+
+
+def _command(answer: Answer, *argv: str, hint: str = "") -> Call:
     (answer.folder / ARRIVED).unlink(missing_ok=True)
-    with answer.command(sys.executable, MAIN, *words) as trial:
-        return _ended(answer, trial)
+    with answer.command(*argv) as trial:
+        return _ended(answer, trial, hint)
 
 
-def _ended(answer: Answer, trial: Trial) -> Call:
+def _ended(answer: Answer, trial: Trial, hint: str = "") -> Call:
     status = trial.wait()
-    ended_well(trial, "a program that comes to its end")
+    ended_well(trial, "a program that comes to its end", hint)
     lines = [_json(line) for line in trial.output.splitlines()]
     messages = [str(line["msg"]) for line in lines if isinstance(line, dict) and "msg" in line]
     note = _json(_text(answer.folder / ARRIVED))

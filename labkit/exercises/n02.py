@@ -84,6 +84,7 @@ def two_in_one(answer: Answer) -> str:
                 "refuses one more new namespace. Ask once, and then make them with `os.fork()`."
             )
         want(first and second, both, trial.summary(), hint)
+        want(trial.stays(), both, trial.summary(), stay)
         assert first and second
         want(
             len(first.pids) > 2 and len(second.pids) > 2,
@@ -114,7 +115,6 @@ def two_in_one(answer: Answer) -> str:
             "another process is the parent of one of them",
             "The program stays outside and forks twice after `unshare`.",
         )
-        want(trial.stays(), both, trial.summary(), stay)
         return "PIDs 1 and 2 of one namespace, and their parent has no number in it"
 
 

@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want, written
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want, written
 from labkit.procfs import Process
 from labkit.trial import PROGRAM
 
@@ -14,6 +14,22 @@ WAIT = (
     "The program itself should wait for the sleep, `os.waitpid(pid, 0)`, and no error should end "
     "it before."
 )
+# Goes below command.py: PID 1 comes out of a fork when the command has noted what it is called, or
+# when a child has ended that is another program.
+HELD = """
+import os
+import time
+
+
+def held():
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while not os.path.exists("born") and not os.waitid(os.P_ALL, 0, ended):
+        time.sleep(0.01)
+
+
+if os.getpid() == 1:
+    os.register_at_fork(after_in_parent=held)
+"""
 
 
 @exercise(
@@ -60,6 +76,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
             f"{len(listed)} processes in it",
             "It still reads the old `/proc`. Mount a new one, in the child, before `exec`.",
         )
+        waits_for(trial, sleep.pid)
         return "`sleep` is PID 1, its `/proc` holds one process, the one outside is as it was"
 
 
@@ -71,8 +88,11 @@ def a_proc_of_its_own(answer: Answer) -> str:
 )
 def a_name_for_the_container(answer: Answer) -> str:
     """The command's host name is box, and outside it is as before."""
-    Path(answer.folder, "stay").write_text("#!/bin/sh\nexec sleep 1000\n")
-    Path(answer.folder, "stay").chmod(0o755)
+    stay, born = Path(answer.folder, "stay"), Path(answer.folder, "born")
+    stay.write_text("#!/bin/sh\nuname -n > born.half\nmv born.half born\nexec sleep 1000\n")
+    stay.chmod(0o755)
+    with Path(answer.folder, "mydocker/command.py").open("a") as file:
+        file.write(HELD)
     wanted = "the host name `box` where the command runs"
     with answer.start("run", "-ti", "./stay") as trial:
         sleep = trial.until(lambda: trial.find(*SLEEP))
@@ -101,6 +121,13 @@ def a_name_for_the_container(answer: Answer) -> str:
             "is too late."
             if found == outside
             else "Exactly `box`: small letters, and nothing behind them.",
+        )
+        name = written(born).strip()
+        want(
+            name == "box",
+            "the host name `box` when the command starts",
+            f"`{name}`, and another one later",
+            "Behind the fork nobody knows who is faster, init or the command. Set it before.",
         )
         return "`box` inside, `lab` outside"
 
@@ -156,6 +183,7 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
             f"{len(listed & expected)} of {len(expected)} in `/proc`",
             "You have hidden more than one process. Cover the folder of the sleep alone.",
         )
+        waits_for(trial, sleep.pid)
         return f"the kernel has the sleep, and `/proc` shows the {len(listed)} others"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +37,16 @@ def news_in_one_direction(answer: Answer) -> str:
     machine = "read word < up; mount -t tmpfs usb usb; echo > down"
     one = "(A mount has one propagation type at a time.)"
     with _machine(answer, inside, machine, one) as (outer, inner):
-        own = [mount.target for mount in procfs.mounts(outer.pid) if mount.source == "own"]
+        before = [mount.target for mount in procfs.mounts(outer.ppid)]
+        here = [mount.target for mount in procfs.mounts(outer.pid) if mount.source != "usb"]
         usb = [mount.target for mount in procfs.mounts(inner.pid) if mount.source == "usb"]
+        names = {
+            target.replace(str(answer.folder), "…") for target in Counter(here) - Counter(before)
+        }
         want(
-            not own,
+            not names,
             "no mount of the container's on the machine",
-            "one that was made in the container",
+            f"one that was made in the container, on `{'`, `'.join(sorted(names))}`",
             "Something is still shared. Does your flag reach all mounts below `/` (`MS_REC`), "
             "and before proc is mounted?",
         )
@@ -97,7 +102,7 @@ def shared_memory_of_its_own(answer: Answer) -> str:
     """A tmpfs with three flags lies on the container's /dev/shm, and not on the machine's."""
     with _machine(answer, ":", ":") as (outer, inner):
         want(
-            len(_shm(outer.pid)) == len(_shm("self")),
+            len(_shm(outer.pid)) == len(_shm(outer.ppid)),
             "a `/dev/shm` of the machine that is as it was",
             "a new one that came from the container",
             "Your line comes before the mounts are private, so the machine got it, too.",
@@ -207,7 +212,7 @@ def _statuses(answer: Answer) -> dict[str, int]:
     return dict(zip(STATUSES, map(int, found), strict=True))
 
 
-def _shm(pid: int | str) -> list[Mount]:
+def _shm(pid: int) -> list[Mount]:
     """Return what a process has on /dev/shm, the topmost last."""
     return [mount for mount in procfs.mounts(pid) if mount.target == "/dev/shm"]
 

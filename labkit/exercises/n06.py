@@ -6,13 +6,13 @@ import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want
 from labkit.procfs import Process
 from labkit.trial import Trial
 
 SLEEP = ("sleep", "1000")
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
-OUTPUT_FLAGS, LOCAL_FLAGS = 1, 3  # where tcgetattr has them
+OUTPUT_FLAGS, LOCAL_FLAGS, CHARACTERS = 1, 3, 6  # where tcgetattr has them
 
 
 @exercise(
@@ -26,17 +26,15 @@ OUTPUT_FLAGS, LOCAL_FLAGS = 1, 3  # where tcgetattr has them
 )
 def a_terminal_for_sleep(answer: Answer) -> str:
     """The sleep leads a session whose controlling terminal is its input."""
-    with answer.start() as trial:
+    stay = (
+        "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
+        "when that is closed, the kernel sends SIGHUP to the session."
+    )
+    with answer.start() as trial, staying("a process `sleep 1000` that stays", stay):
         sleep = trial.until(lambda: trial.find(*SLEEP))
         stays = sleep and trial.stays()
         ended_well(trial, "`sleep 1000` at a terminal of its own")
-        want(
-            stays,
-            "a process `sleep 1000` that stays",
-            trial.summary(),
-            "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as "
-            "long: when that is closed, the kernel sends SIGHUP to the session.",
-        )
+        want(stays, "a process `sleep 1000` that stays", trial.summary(), stay)
         assert sleep
         session, terminal = _session(sleep)
         want(
@@ -58,6 +56,7 @@ def a_terminal_for_sleep(answer: Answer) -> str:
             f"{_kind(sleep)} as its input",
             "`os.dup2(terminal, 0)`, and the same for 1 and 2.",
         )
+        waits_for(trial, sleep.pid)
         return "`sleep` leads its session, and its input is the controlling terminal"
 
 
@@ -90,10 +89,11 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
             "and our settings must be copied before you change them.",
         )
         want(
-            settings[LOCAL_FLAGS] & termios.ISIG,
-            "a terminal in which Ctrl-C still is a signal",
-            "one that is raw",
-            "`tty.setraw` switches off more than the end of a line. One flag is enough: ONLCR.",
+            settings[LOCAL_FLAGS] & termios.ISIG and settings[OUTPUT_FLAGS] & termios.OPOST,
+            "a terminal that otherwise is as it was",
+            "one in which more is off",
+            "`tty.setraw`, for one, switches off more than the end of a line, and so does OPOST. "
+            "One flag is enough: ONLCR.",
         )
     with answer.start("run", "-it", "./stay", terminal=True) as trial:
         want(
@@ -101,6 +101,22 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
             "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
             "one that leaves `\\n` alone, so that lines on the screen become stairs",
             "Only where our output is no terminal: `os.isatty(1)`.",
+        )
+    script = f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null"
+    with answer.command("sh", "-c", script, terminal=True) as trial:
+        want(
+            _adds_return(_in_the_container(trial)),
+            "a terminal that makes `\\r\\n` of `\\n`, for `run -t … </dev/null 2>/dev/null` at one",
+            "one that leaves `\\n` alone",
+            "The output is a terminal. What input and errors are does not matter: `os.isatty(1)`.",
+        )
+    script = f"stty -onlcr; {MYDOCKER} -it ./stay | cat"
+    with answer.command("sh", "-c", script, terminal=True) as trial:
+        want(
+            not _adds_return(_in_the_container(trial)),
+            "a terminal that leaves `\\n` alone, where ours does so already",
+            "one that makes `\\r\\n` of it",
+            "Who toggles the flag switches it on where it was off: `&= ~termios.ONLCR`.",
         )
     return "into a pipe `\\n` stays `\\n`, at a terminal it becomes `\\r\\n`"
 
@@ -118,10 +134,25 @@ def be_the_keeper(answer: Answer) -> str:
     """The terminal is raw while the program runs, and as before when SIGKILL has ended it."""
     ours, fresh_terminal = os.openpty()
     fresh = termios.tcgetattr(fresh_terminal)
+    fresh[CHARACTERS][termios.VERASE] = b"\x08"  # not as every terminal is
     os.close(ours)
     os.close(fresh_terminal)
+    for patient in (False, True):  # or who gives it back after a while would pass by luck
+        _killed(answer, fresh, patient)
+    return "raw while the program ran, and as before when SIGKILL had ended it"
+
+
+def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
+    """Run the answer, end it by SIGKILL, and compare the terminal with how it was.
+
+    Args:
+        answer: the program.
+        fresh: how the terminal was.
+        patient: look first whether it stays raw while nothing happens.
+    """
     program = (sys.executable, PYTHON)
-    with answer.outlived(*program, terminal=True) as trial:
+    peculiar = ("sh", "-c", 'stty erase ^H; exec "$@"', "sh")
+    with answer.outlived(*peculiar, *program, terminal=True) as trial:
         trial.until(
             lambda: (
                 trial.find("sleep", "2000")
@@ -139,17 +170,26 @@ def be_the_keeper(answer: Answer) -> str:
             else "Leave the last three lines as they are.",
         )
         assert started
+        raw = _is_raw(_settings(trial.program))
+        if raw and patient:
+            raw = not trial.until(lambda: not _is_raw(_settings(trial.program)))
         want(
-            _is_raw(_settings(trial.program)),
+            raw,
             "a raw terminal while the program runs",
             "one that is not",
-            "It has to be raw when you say `ready`.",
+            "It has to be raw when you say `ready`, and as long as you run: nobody knows how long.",
         )
         os.kill(started.pid, 9)
         back = trial.until(
             lambda: trial.find("sleep", "2000") and _settings(trial.program) == fresh
         )
         ended_well(trial, "a terminal as it was, after SIGKILL")
+        want(
+            back or _is_raw(_settings(trial.program)),
+            "a terminal as it was, after SIGKILL",
+            "one with other settings than before",
+            "Not what every terminal has is wanted, but what this one had: `settings`.",
+        )
         left = trial.find(*program)
         want(
             back,
@@ -160,7 +200,6 @@ def be_the_keeper(answer: Answer) -> str:
             if left
             else "Who is left when you are gone, and how does he hear of it?",
         )
-        return "raw while the program ran, and as before when SIGKILL had ended it"
 
 
 def _session(process: Process) -> tuple[int, int]:

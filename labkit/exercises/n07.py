@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
+from labkit.exercise import PYTHON, Answer, ended_well, exercise, want, written
 from labkit.procfs import Process
 from labkit.trial import Trial
 
@@ -17,16 +17,29 @@ MYDOCKER = (sys.executable, "mydocker/main.py")
 ORPHANS = f"""#!{sys.executable}
 import os
 ended, alive = os.pipe()
-for _ in range(20):
+for number in range(20):
     if os.fork() == 0:
         os.fork()  # the parent ends at once, so this one is an orphan
-        os._exit(0)
+        os._exit(number)
     os.wait()
 os.close(alive)
 os.read(ended, 1)  # until all have ended
 os.execvp("sleep", ["sleep", "1000"])
 """
+# Ends with a status, after an orphan that has failed, and before one that goes on.
+LEAVES = "(sh -c 'exit 7' &); sleep 0.2; sleep 1000 & exit $0"
 DIES = "kill -{} $$; exit 3"
+# Notes the signals that arrive. Of those that are pending, sigwait takes the lowest number first.
+NOTES = f"""#!{sys.executable}
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+with open("noted", "w", buffering=1) as notes:
+    while True:
+        number = signal.sigwait(signal.valid_signals() - {{signal.SIGCHLD}})
+        print(signal.Signals(number).name, file=notes)
+"""
+LAST = signal.SIGPWR
+EARLY = "PID 1 must not end before the command does, whoever else has ended meanwhile."
 # What is run, and a hint for who is wrong about it.
 RUNS = {
     "A": (
@@ -73,7 +86,7 @@ def a_tiny_init(answer: Answer) -> str:
             sleep,
             "a command that runs as long as it likes",
             trial.summary(),
-            "PID 1 must not end before the command does, whoever else has ended meanwhile.",
+            EARLY,
         )
         assert sleep
         want(
@@ -96,16 +109,31 @@ def a_tiny_init(answer: Answer) -> str:
             f"{zombies} zombies",
             "PID 1 waits for its own child alone. `os.wait()` takes whoever has ended.",
         )
+        want(
+            trial.status is None and trial.find(*SLEEP),
+            "a command that runs as long as it likes",
+            trial.summary(),
+            EARLY,
+        )
     status = random.randrange(20, 120)
-    with answer.start("sh", "-c", f"exit {status}") as trial:
-        found = trial.wait()
+    with answer.start("sh", "-c", LEAVES, str(status)) as trial:
+        trial.until(lambda: trial.status is not None)
         ended_well(trial, "the end of the program when its command has ended")
         want(
-            found == status,
+            trial.status is not None,
+            "the end of the program when its command has ended",
+            f"one that goes on: {trial.summary()}",
+            "The command has left a process behind. PID 1 reaps all that end, but when the command "
+            "was it, PID 1 ends, and the kernel ends whoever is left.",
+        )
+        want(
+            trial.status == status,
             "a program that ends with the status of its command",
-            f"status {found}" if found in (0, 1, 255) else "another status",
-            "The status goes two steps: from the command to PID 1, and from PID 1 to you. What "
-            "`wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
+            f"status {trial.status}" if trial.status in (0, 1, 7, 255) else "another status",
+            "That was the status of an orphan, which failed before. Whose status counts?"
+            if trial.status == 7
+            else "The status goes two steps: from the command to PID 1, and from PID 1 to you. "
+            "What `wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
         )
     return "twenty orphans ended and none is a zombie; the command's status came through"
 
@@ -119,32 +147,45 @@ def a_tiny_init(answer: Answer) -> str:
 )
 def another_signal(answer: Answer) -> str:
     """The small init hands SIGTERM on as SIGINT, and the others as they are."""
-    names = ("INT", "TERM", "USR1")
-    statuses = dict(zip(names, random.sample(range(20, 120), len(names)), strict=True))
-    traps = [f"trap 'exit {status}' {name}" for name, status in statuses.items()]
-    stay = Path(answer.folder, "stay")
-    stay.write_text("\n".join(["#!/bin/sh", *traps, "sleep 1000 & wait", ""]))
-    stay.chmod(0o755)
-    for sent, wanted, hint in (
-        ("TERM", "INT", "Your line must come before the signal is sent."),
-        ("USR1", "USR1", "Only SIGTERM becomes another one."),
-    ):
-        with answer.start("run", "--init", "./stay") as trial:
-            want(
-                trial.until(lambda: trial.find(*SLEEP)),
-                "a container whose command runs",
-                trial.summary(),
-            )
-            trial.kill(getattr(signal, f"SIG{sent}"))
-            trial.until(lambda: trial.status is not None)
-            ended_well(trial, f"a command that ends when `mydocker` gets SIG{sent}")
-            got = [f"SIG{name}" for name, status in statuses.items() if status == trial.status]
-            want(
-                trial.status == statuses[wanted],
-                f"a command that gets SIG{wanted} when `mydocker` gets SIG{sent}",
-                f"one that got {got[0] if got else 'none that it knows'}",
-                hint if got else "Does the small init still work? What it printed says why not.",
-            )
+    program, notes = Path(answer.folder, "stay"), Path(answer.folder, "noted")
+    program.write_text(NOTES)
+    program.chmod(0o755)
+
+    def noted() -> list[str]:
+        return written(notes).split()
+
+    def handed_on(number: int) -> list[str]:
+        """Return what arrives of a signal: all before LAST, which the small init takes after it."""
+        before = len(noted())
+        trial.kill(number)
+        if trial.until(lambda: len(noted()) > before):
+            trial.kill(LAST)
+            trial.until(lambda: noted()[-1] == LAST.name)
+        return noted()[before:]
+
+    with answer.start("run", "--init", "./stay") as trial:
+        want(
+            trial.until(notes.exists),
+            "a container whose command runs",
+            trial.summary(),
+        )
+        for sent in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1"):
+            arrives = "SIGINT" if sent == "SIGTERM" else sent
+            wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"
+            *got, last = handed_on(getattr(signal, sent)) or [""]
+            ended_well(trial, wanted)
+            hint = "Does the small init still work? What it printed says why not."
+            want(last, wanted, "one that got none", hint)
+            hint = "Only SIGTERM becomes another one."
+            if last != LAST.name:
+                wanted = f"a command that gets {LAST.name} when `mydocker` gets it"
+                got = [last]
+            elif len(got) > 1:
+                hint = "One signal came, and one is to be handed on: `number = …` replaces it."
+            elif sent == "SIGTERM":
+                hint = "Your line must come before the signal is sent."
+            found = f"one that got {' and '.join(got)}"
+            want(last == LAST.name and got == [arrives], wanted, found, hint)
     return "SIGTERM arrives as SIGINT, SIGUSR1 as it is"
 
 
@@ -171,7 +212,7 @@ def four_statuses(answer: Answer) -> str:
             status = trial.wait()
         ended_well(trial, f"a container that runs {letter} to its end")
         want(
-            guess is not None,
+            type(guess) is int,
             "your prediction of a status for each",
             f"none for {letter}",
             "A number between 0 and 255.",

@@ -28,6 +28,9 @@ WRONG = {
         ),
         (PREDICTION.format(command="unshare --pid sleep 1000", number=1, alone=False), "`--fork`"),
         (PREDICTION.format(command=WITHOUT, number="...", alone="..."), "still `...`"),
+        (PREDICTION.format(command=WITHOUT, number="'1'", alone=False), "without quotes"),
+        (PREDICTION.format(command=WITHOUT, number=True, alone=False), "without quotes"),
+        (PREDICTION.format(command=WITHOUT, number=1, alone="'False'"), "without quotes"),
         (
             PREDICTION.format(
                 command="unshare --pid --fork sh -c 'sleep 1000; true'", number=1, alone=False
@@ -44,6 +47,7 @@ WRONG = {
             solved("00.3", "exec sleep", "mount -t tmpfs x /proc; mkdir /proc/1; exec sleep"),
             "`--mount-proc` mounts a new one",
         ),
+        (solved("00.3", "set lo up;", "set lo up &"), "with `&` perhaps"),
         (f"{ALL} sleep 1000", "before it becomes the sleep"),
         (solved("00.3", "ip link set lo up; ", ""), "`lo` is down"),
     ],

@@ -3,6 +3,17 @@
 from tests.answers.stub import solved
 
 TTY = 'words[:1] in (["-ti"], ["-it"])'
+ALMOST = (
+    'bool(words) and set(words[0]) == set("-ti")',
+    '"".join(words[:1]).startswith(("-ti", "-it"))',
+    '"".join(words[:1]).strip("-") in ("ti", "it")',
+    '"".join(words[:1]).lower() in ("-ti", "-it")',
+    'len(words) > 0 and words[0] in "-ti -it"',
+    'words[:1] != [] and words[0][:2] in ("-t", "-i")',
+)
+AGAIN = """    tty = False
+    while words[:1] in (["-ti"], ["-it"]):
+        tty = True"""
 COMMANDS = ', "name": name_command}'
 LOG = 'log("info", os.uname().nodename)'
 PREDICTION = """
@@ -33,6 +44,10 @@ WRONG = {
             "`unknown option -it`",
         ),
         (solved("01.1", "    if tty:\n        words = words[1:]\n", ""), "both spellings"),
+        (solved("01.1", TTY, 'words[0] in ("-ti", "-it")'), "Without a word"),
+        *((solved("01.1", TTY, wrong), "Only these two spellings") for wrong in ALMOST),
+        (solved("01.1", TTY, 'sorted("".join(words[:1])) == sorted("-ti")'), "the whole word"),
+        (solved("01.1", f"    tty = {TTY}\n    if tty:", AGAIN), "Only these two spellings"),
     ],
     "01.2": [
         (PREDICTION.format(1, 1, 1, 0, ["run", "-ti"]), "belongs to that command"),
@@ -55,6 +70,7 @@ WRONG = {
             solved("01.3", '{"init": init_command, "run": run_command, ', "{"),
             "still hold the other two",
         ),
+        (solved("01.3", '"init": init_command, ', ""), "still hold the other two"),
         (
             solved("01.3", "    return 0\n\n\nCOMMANDS", "\n\nname_command([])\nCOMMANDS"),
             "not a call",

@@ -26,6 +26,7 @@ if pid == 0:
 {hide}
 os.waitpid(pid, 0)
 """
+NAMED, EXIT = '    sethostname("box")\n', "        os._exit(1)\n"
 
 WRONG = {
     "03.1": [
@@ -44,6 +45,10 @@ WRONG = {
         ),
         ("import os\nos.system('unshare -pf --mount-proc sh -c \"sleep 1000; :\"')", "with `exec`"),
         ("print('sleep 1000 is PID 1, and alone')", "os.waitpid(pid, 0)"),
+        (
+            SLEEP.format(flags=BOTH, mount=MOUNT, wait="import time; time.sleep(5000)"),
+            "not to wait",
+        ),
     ],
     "03.2": [
         (
@@ -56,6 +61,7 @@ WRONG = {
             ),
             "too late",
         ),
+        (solved("03.2", NAMED, "", EXIT, EXIT + NAMED), "who is faster"),
         (solved("03.2", '    sethostname("box")', '    print("box")'), "found: `lab`"),
         (solved("03.2", '"box"', '"Box"'), "small letters"),
         (
@@ -82,5 +88,6 @@ WRONG = {
         (HIDE.replace('"sleep", ["sleep"', '"sleep", ["nothing"').format(hide=""), "not the name"),
         (HIDE.replace("os.fork()", "linux.clone(linux.CLONE_NEWPID)").format(hide=""), "`fork`"),
         (HIDE.format(hide="open(f'/proc/{pid}/comm', 'w').write('nobody')"), "not the name"),
+        (solved("03.3", WAIT, "import signal; signal.pause()"), "not to wait"),
     ],
 }

@@ -4,6 +4,7 @@ from tests.answers.stub import solution, solved
 
 SLAVE = 'mount(None, "/", None, MS_REC | MS_SLAVE)'
 PRIVATE = '    mount(None, "/", None, MS_REC | MS_PRIVATE)\n'
+PROC = '    mount("proc", "/proc", "proc", MS_NOEXEC | MS_NOSUID | MS_NODEV)\n'
 SHM = '    mount("shm", "/dev/shm", "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV)\n'
 
 WRONG = {
@@ -13,6 +14,7 @@ WRONG = {
         (solved("05.1", SLAVE, SLAVE.replace("MS_SLAVE", "1 << 20")), "(`MS_REC`)"),
         (solved("05.1", "MS_SLAVE", "MS_PRIVATE"), "deaf in both directions"),
         (solved("05.1", SLAVE, SLAVE.replace("MS_REC | ", "MS_PRIVATE | ")), "one propagation"),
+        (solved("05.1", f"    {SLAVE}\n", "", PROC, f"{PROC}    {SLAVE}\n"), "on `/proc`"),
     ],
     "05.2": [
         (solved("05.2", "44", "300"), "eight bits"),

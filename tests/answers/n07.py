@@ -21,6 +21,28 @@ ONE = "_, status = os.waitpid(child, 0); os._exit(os.waitstatus_to_exitcode(stat
 ANY = "_, status = os.wait(); os._exit(os.waitstatus_to_exitcode(status))"
 LOOP = "[None for _ in iter(os.wait, None) if _[0] == child and os._exit(_[1] >> 8)]"
 END = "sys.exit(os.waitstatus_to_exitcode(status))"
+FIRST_FAILURE = "[0 for p, s in iter(os.wait, None) if (p == child or s) and os._exit(s >> 8)]"
+KEPT = """
+    ended = code = 0
+    while ended != child:
+        ended, status = os.wait()
+        code = code or os.waitstatus_to_exitcode(status)
+    os._exit(code)"""
+ALL = """
+    while True:
+        try:
+            _, status = os.wait()
+        except ChildProcessError:
+            os._exit(os.waitstatus_to_exitcode(status))"""
+ITS_OWN = """
+    code = 0
+    while True:
+        try:
+            ended, status = os.wait()
+            code = os.waitstatus_to_exitcode(status) if ended == child else code
+        except ChildProcessError:
+            os._exit(code)"""
+IF = "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n"
 IGNORE = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
 FORKS = """
 import os, signal
@@ -43,6 +65,10 @@ WRONG = {
         (INIT.format(flags=PID, before=IGNORE, wait=ONE, end=END), "ignores SIGCHLD"),
         (INIT.format(flags="0", before="", wait=LOOP, end=END), "CLONE_NEWPID"),
         ("print('PID 1: no zombies')", "must not end before"),
+        (INIT.format(flags=PID, before="", wait=FIRST_FAILURE, end=END), "must not end before"),
+        (INIT.format(flags=PID, before="", wait=KEPT, end=END), "Whose status counts"),
+        (INIT.format(flags=PID, before="", wait=ALL, end=END), "when the command was it"),
+        (INIT.format(flags=PID, before="", wait=ITS_OWN, end=END), "when the command was it"),
     ],
     "07.2": [
         (solved("07.2", "if number == 15", "if True"), "Only SIGTERM"),
@@ -58,12 +84,18 @@ WRONG = {
             ),
             "before the signal is sent",
         ),
+        (solved("07.2", IF, "    number = {15: 2, 2: 15}.get(number, number)\n"), "Only SIGTERM"),
+        (solved("07.2", IF, f"{IF}        os.killpg(child, 15)\n"), "replaces it"),
+        (solved("07.2", IF, "    if number == 15:\n        os.killpg(child, 2)\n"), "replaces it"),
+        (solved("07.2", IF, "    if number in (1, 15):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("07.2", IF, "    if number <= 15:\n        number = 2\n"), "Only SIGTERM"),
     ],
     "07.3": [
         ('prediction = {"A": 143, "B": 137, "C": 143, "D": 4}', "no handler"),
         ('prediction = {"A": 3, "B": 137, "C": 143, "D": 4}', "from outside"),
         ('prediction = {"A": 3, "B": 3, "C": 3, "D": 4}', "somebody else is PID 1"),
         ('prediction = {"A": 3, "B": 3, "C": 143, "D": 3}', "sets up a handler"),
+        ('prediction = {"A": "3", "B": "3", "C": "143", "D": "4"}', "A number between"),
         ("print(3, 3, 143, 4)", "Write `prediction = …`"),
         ("prediction = [3, 3, 143, 4]", "Leave the letters"),
     ],

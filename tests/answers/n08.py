@@ -30,6 +30,7 @@ BARE = TWO.replace(" -e PATH -e PYTHONPATH", "")
 WRONG = {
     "08.1": [
         (MAPS.format(lines=()), "still empty"),
+        ("import os\nos.execvp('sleep', ['sleep', '1000'])", "is not a namespace"),
         (MAPS.format(lines=[UID]), "after `deny`"),
         (MAPS.format(lines=[UID, GID, DENY]), "in which order"),
         (MAPS.format(lines=[("uid_map", "0 1234 1"), DENY, GID]), "which ID is outside"),
@@ -49,6 +50,7 @@ WRONG = {
     "08.3": [
         (USERS, "When does `new_parent_process` ask"),
         (PIDS, "holds one number for each"),
+        (USERS.replace("'user': 3", "'user': True"), "When does `new_parent_process` ask"),
         (TWO, "Three are wanted"),
         (BARE, "environment"),
         ("print('3 pid, 1 user')", "Write `prediction = …`"),

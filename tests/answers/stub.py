@@ -1,7 +1,8 @@
 """The stubs and solutions that the notebooks hold."""
 
 from labkit import workbook
-from labkit.check import ANSWER, SOLUTION, cells
+from labkit.check import cells
+from labkit.workbook import ANSWER, SOLUTION
 
 
 def stub(number):
