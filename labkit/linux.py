@@ -286,6 +286,32 @@ def set_signal_mask(mask: int) -> int:
     return int(before[0])
 
 
+def write(fd: int, data: bytes) -> int:
+    """Write as os.write does, and take back the SIGPIPE that comes where nobody reads.
+
+    For who lets SIGPIPE wait and hears of the reader's end by the error. See write(2), pipe(7).
+
+    Args:
+        fd: where to.
+        data: what.
+
+    Returns:
+        how many bytes were taken.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    pipe = _signal_set(1 << (SIGPIPE - 1))
+    before = set_signal_mask(ALL_SIGNALS)
+    try:
+        return os.write(fd, data)
+    except BrokenPipeError:
+        _libc.sigtimedwait(pipe, None, (ctypes.c_long * 2)())  # without waiting
+        raise
+    finally:
+        set_signal_mask(before)
+
+
 def signalfd(mask: int) -> int:
     """Return a descriptor from which signals can be read that wait. See signalfd(2).
 

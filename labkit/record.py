@@ -254,8 +254,10 @@ class _Recorder:
 
     def _accept(self) -> int | None:
         """Wait for the launcher to hand its listener over; None where we are done before."""
-        ends = [self._server.fileno(), self._over]
-        while self._over not in select.select(ends, [], [])[0]:
+        poll = select.poll()
+        poll.register(self._server, select.POLLIN)
+        poll.register(self._over, 0)  # its end is reported unasked
+        while self._over not in dict(poll.poll()):
             connection, _ = self._server.accept()
             with connection:
                 # struct ucred: an abstract socket has no permissions, anybody may connect

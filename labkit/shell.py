@@ -6,6 +6,7 @@ import re
 import secrets
 import select
 import signal
+import termios
 import threading
 import time
 import traceback
@@ -36,6 +37,7 @@ _LAYOUT = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x20\x7f]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # To the end of what is half typed, as a cursor may stand in it, and wipe all before that.
 _WIPE = "\x05\x15"
+_LITERALLY = "\x16"  # Ctrl-V: an editor takes the next key as a character
 
 # How a closed terminal ends its programs (a stopped one hears it when it goes on), and by force.
 GOODBYE = ((signal.SIGHUP, signal.SIGCONT), (signal.SIGKILL,))
@@ -155,8 +157,15 @@ class Shell:
             self._check_alive()
             half_typed = self._line_at_prompt()
             self._pty.forget()
-            self._pty.send((_WIPE if half_typed else "") + command + "\n" + input)
-            output = self._expect_prompt(command, self.timeout if timeout is None else timeout)
+            wipe = _WIPE if half_typed else ""
+            seconds = self.timeout if timeout is None else timeout
+            if not self._pty.is_edited():
+                self._pty.send(wipe + command + "\n" + input)
+            else:  # a tab and Ctrl-D are commands to the editor
+                self._pty.send(wipe + command.replace("\t", _LITERALLY + "\t") + "\n")
+                if input and self._pty.wait_for_reader(seconds):
+                    self._pty.send(input)
+            output = self._expect_prompt(command, seconds)
         return _without_echo(output, command, input, wiped=bool(half_typed))
 
     def show(self, *commands: str) -> None:
@@ -196,7 +205,8 @@ class Shell:
         r"""Type as a person does, without waiting for anything.
 
         Args:
-            text: keys as a terminal sends them: "\r" is Enter, "\x03" is Ctrl-C.
+            text: keys as a terminal sends them: "\r" is Enter, "\x03" is Ctrl-C. A byte that is no
+                text stands in it as os.fsdecode gives it.
         """
         if self.status is None:
             self._pty.send(text)
@@ -342,7 +352,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
 
     def send(self, text: str) -> int:
         """Type a text; the thread hands it to the terminal as that takes it."""
-        data = text.encode()
+        data = text.encode(errors="surrogateescape")
         with self._changed:
             self._typed += data
             if not self.over:
@@ -382,6 +392,28 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
             # So it has when a program has ended and the prompt is still on its way: hence the wait.
             asked = self._changed.wait_for(asks, timeout)
             return (asked or self.foreground() == self._prompt_group) and not self.over
+
+    def is_edited(self) -> bool:
+        """Whether a line is edited by the program that reads it, and not by the terminal.
+
+        Who hands all keys on to another terminal, as the runtime does, takes Ctrl-C as well.
+        """
+        try:
+            flags = termios.tcgetattr(self.child_fd)[3]
+        except termios.error:  # it is closed
+            return False
+        return bool(flags & termios.ISIG and not flags & termios.ICANON)
+
+    def wait_for_reader(self, timeout: float) -> bool:
+        """Wait until the shell has left the terminal to a command; False where it asks again."""
+        end = time.monotonic() + timeout
+        with self._changed:
+            while edited := self.is_edited():
+                asks = b"\n" in self._unread and self._unread.endswith(self._prompt)
+                if self.over or asks or time.monotonic() > end:
+                    break
+                self._changed.wait(0.01)  # nobody tells when a terminal gets other settings
+        return not edited
 
     def line(self) -> str:
         """Return what has been typed behind the last prompt."""
@@ -459,7 +491,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
             if ready & select.POLLOUT:
                 self._type()
             if self._ended in events:  # what it printed last may still be on its way
-                ready |= bool(select.select([self.child_fd], [], [], 0.05)[0]) and select.POLLIN
+                ready |= _is_readable(self.child_fd, 0.05) and select.POLLIN
             if ready & (select.POLLIN | select.POLLHUP):
                 data = self._read()
                 if not data:  # nobody has the other end any more
@@ -499,10 +531,10 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
     def _reap(self) -> None:
         """Wait for the command, which has ended or lost its terminal, and say that it is over."""
         for numbers in GOODBYE:
-            if select.select([self._ended], [], [], 0)[0]:
+            if _is_readable(self._ended, 0):
                 break
             self.send_signals(*numbers)
-            select.select([self._ended], [], [], 0.5)
+            _is_readable(self._ended, 0.5)
         self.wait()
         with self._delivery:
             with self._changed:
@@ -522,6 +554,13 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 traceback.print_exc()
                 with contextlib.suppress(ValueError):
                     self._listeners.remove(listener)
+
+
+def _is_readable(fd: int, seconds: float) -> bool:
+    """Wait until something can be read (not by select, which takes no descriptor from 1024 on)."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _forget_signals() -> None:

@@ -163,7 +163,7 @@ def cells(path: Path) -> list[tuple[str, str]]:
             f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
         ) from None
     for position, (_, text) in enumerate(found, 1):
-        if half := half_a_character(path + text):
+        if half := half_a_character(text):
             raise WorkbookError(f"{path}, cell {position} holds {half}. Cure: delete it")
     return found
 

@@ -4,11 +4,13 @@ import contextlib
 import fcntl
 import os
 import pty
+import resource
 import select
 import signal
 import struct
 import termios
 import time
+from collections.abc import Iterator
 
 PATIENCE = 10  # seconds until a test gives up
 
@@ -119,3 +121,20 @@ class Person:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def many_descriptors() -> Iterator[None]:
+    """Have more open than select(2) takes, which ends at number 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while opened[-1] < 1100:
+            opened.append(os.dup(opened[0]))
+            os.set_inheritable(opened[-1], True)
+        yield
+    finally:
+        for fd in opened:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

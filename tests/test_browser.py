@@ -251,6 +251,23 @@ def test_bytes_that_mean_nothing_leave_the_console_alone(opened):
     assert [text for text in said if "xterm" in text] == []
 
 
+def test_the_mouse_is_told_in_bytes(opened):
+    notebook = opened(BASH, width=1600)
+    terminal = Terminal(notebook.page)
+    _, columns = map(int, terminal.answer("stty size")[0].split())
+    assert columns >= 98
+    read = "head -c 12 | od -An -v -w6 -tx1"
+    terminal.type(
+        f"stty raw -echo; printf '\\033[?1000h'; {read}; printf '\\033[?1000l'; stty sane"
+    )
+    terminal.frame.locator(".xterm.enable-mouse-events").wait_for()
+    screen = terminal.frame.locator(".xterm-screen").bounding_box()
+    x = screen["x"] + screen["width"] * 97.5 / columns
+    notebook.page.mouse.click(x, screen["y"] + 5)
+    press, release = "1b 5b 4d 20 82 21", "1b 5b 4d 23 82 21"  # 0x82 is 32 + 98
+    terminal.wait_for(lambda lines: {press, release} <= {line.strip() for line in lines})
+
+
 def test_without_xterm_there_is_a_line_to_type_into(chromium, address, lab_folder):
     broken = "from labkit.view import terminal\nterminal.MARKS = ('no such thing',)\n"
     name = browser.new_notebook(lab_folder / "course" / "notebooks", [broken + BASH])

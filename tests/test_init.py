@@ -195,6 +195,78 @@ def test_ctrl_z_stops_it_and_fg_goes_on(options):
         p.wait()
 
 
+@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+def test_what_the_terminal_stops_before_it_has_begun_can_be_ended(upto):
+    # timeout(1) puts its command in the background, where -it stops it.
+    line = " ".join(["timeout", "2", *RUN, *upto, "-it", "true"])
+    with Person("sh", "-c", f"{line}; echo status $?") as person:
+        person.wait()
+        assert person.screen == b"status 124\r\n"
+        assert person.settings() == person.before
+
+
+@contextlib.contextmanager
+def in_bash(*words):
+    """A container that an interactive bash has started; yields the person, and PID 1's child."""
+    with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
+        p.read_until(b"@ ")
+        p.send(" ".join([*RUN, *words]).encode() + b"\n")
+        yield p, started(p.pid, words[-1] if words[-1].isalpha() else words[-2])
+
+
+def stopped(person, command):
+    until(lambda: state(command) == "S")
+    person.send(b"\x1a")
+    person.read_until(b"Stopped")
+    person.read_until(b"@ ")
+    until(lambda: state(command) == "T")
+
+
+@pytest.mark.parametrize("options", [["--init"], ["-i", "--init"], ["-it", "--init"]])
+def test_what_a_key_has_stopped_can_be_ended_from_the_shell(options):
+    with in_bash(*options, *SLEEP) as (p, sleep):
+        stopped(p, sleep)
+        p.send(b"kill %1\n")
+        until(lambda: find(p.pid, "sleep") is None and child(p.pid) is None)
+        p.send(b"\n")
+        p.read_until(b"Exit 143")
+        p.read_until(b"@ ")
+        p.send(b"stty -a | tr '; ' '\\n' | grep -x -e -icanon -e -opost; echo over\n")
+        assert b"-\r" not in p.read_until(b"over\r\n").partition(b"\r\n")[2]
+
+
+def test_output_from_the_background_does_not_keep_it_from_being_ended(tmp_path):
+    wait = f"until test -e {tmp_path}/now; do sleep .01; done"
+    with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
+        p.read_until(b"@ ")
+        p.send(b"stty tostop\n")
+        p.read_until(b"@ ")
+        p.send(f"{LABKIT} run -t --init sh -c '{wait}; echo said; exec sleep 1000' &\n".encode())
+        p.read_until(b"@ ")
+        (tmp_path / "now").touch()
+        started(p.pid)
+        p.send(b"kill %1\n")
+        until(lambda: find(p.pid, "sleep") is None and child(p.pid) is None)
+
+
+@pytest.mark.parametrize("options", [["-i", "--init"], ["-it", "--init"]])
+def test_bg_goes_on_without_the_terminal_and_fg_takes_it_again(options):
+    with in_bash(*options, "cat") as (p, cat):
+        stopped(p, cat)
+        p.send(b"bg\n")
+        until(lambda: state(cat) == "S")
+        p.send(b"echo the shell gets $((6 * 7))\n")
+        p.read_until(b"the shell gets 42\r\n")
+        p.send(b"fg\n")
+        p.read_until(b"cat\r\n")
+        p.send(b"to cat\n")
+        p.read_until(b"to cat\r\nto cat\r\n")
+        p.send(b"\x04")
+        p.read_until(b"@ ")
+        p.send(b"echo status $?\n")
+        p.read_until(b"status 0\r\n")
+
+
 def test_in_the_background_it_leaves_the_terminal_alone():
     with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
         p.read_until(b"@ ")
@@ -388,6 +460,37 @@ def test_a_reader_that_leaves_ends_it(options):
         os.close(reader)
         assert person.wait() == 141
         assert person.settings() == person.before
+
+
+@pytest.mark.parametrize("upto", [["--upto", "07"], []])
+@pytest.mark.parametrize(("command", "status"), [("exit 4", 4), ("exec nosuch", 127)])
+@pytest.mark.parametrize("options", [[], ["--init"]])
+def test_a_log_that_nobody_reads_is_no_signal_for_the_command(upto, options, command, status):
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [*upto, *options, *(["sh", "-c", command] if "exit" in command else ["nosuch"])]
+    environment = os.environ | {"MYDOCKER_DEBUG": "1"}
+    with container(*words, stderr=writer, env=environment) as launcher:
+        os.close(writer)
+        assert launcher.wait(60) == status
+
+
+def test_a_line_for_a_command_that_reads_no_more_is_no_signal_for_it(tmp_path):
+    wait = f"until test -e {tmp_path}/now; do sleep .01; done"
+    script = f"trap 'exit 9' PIPE; exec <&-; echo up; {wait}; exit 4"
+    with Person(*RUN, "-i", "sh", "-c", script) as person:
+        person.read_until(b"up\r\n")
+        before = feeds(person.pid)
+        person.send(b"typed\n")
+        until(lambda: len(feeds(person.pid)) < len(before))
+        (tmp_path / "now").touch()
+        assert person.wait() == 4
+
+
+def feeds(pid):
+    """Descriptors of a parent that can only be written: what it feeds its container with."""
+    links = Path(f"/proc/{pid}/fd").iterdir()
+    return [link.name for link in links if link.lstat().st_mode & 0o700 == 0o300]
 
 
 def test_a_reader_that_does_not_read_does_not_keep_it_from_ending():

@@ -237,6 +237,17 @@ show((interrupted, left))
     assert left == [True] * 40
 
 
+def test_with_more_descriptors_than_select_takes(version_2):
+    found = in_lab(
+        "import resource\n"
+        "_, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
+        "opened = [os.dup(0) for _ in range(1100)]\n"
+        "show(record(RUN))"
+    )
+    assert calls(found) == calls(version_2)
+
+
 def test_a_command_that_ends():
     recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))", upto="05")
     last = [(m.role, m.call, m.words) for m in recording.moments[-4:]]

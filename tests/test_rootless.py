@@ -142,6 +142,17 @@ def test_a_wrong_command_line(words, said):
     assert run.returncode == 1
 
 
+def test_a_table_of_ids_may_hold_any_bytes(tmp_path):
+    table = tmp_path / "subuid"
+    table.write_bytes(b"# caf\xe9\nsomebody:100000:65536\n")
+    script = 'mount --bind "$0" /etc/subuid; mount --bind "$0" /etc/subgid; exec "$@"'
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    ordinary = ["setpriv", "--bounding-set", "-all,+setfcap", "--inh-caps", "-all"]
+    prefix = [*unshare, "sh", "-c", script, str(table), *ordinary]
+    run = mydocker("run", "cat", "/etc/subuid", prefix=prefix, text=False)
+    assert (run.stdout, run.stderr) == (table.read_bytes(), b"")
+
+
 def test_no_descriptor_of_ours_leaks_into_the_command():
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)

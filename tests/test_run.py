@@ -87,6 +87,26 @@ def test_a_command_that_cannot_be_started(command, status, words):
     assert run.returncode == status
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to somebody else")
+@pytest.mark.parametrize("upto", [["--upto=05"], ["--upto=06"], ["--upto=07"], ["-e", "PATH"]])
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [("nosuch", 127, "not found"), ("plain", 126, "permission denied")],
+)
+def test_a_folder_on_path_that_may_not_be_entered_holds_nothing(
+    tmp_path, upto, command, status, words
+):
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "open" / "plain").touch()
+    (tmp_path / "closed").chmod(0o700)
+    os.chown(tmp_path / "closed", 12345, 12345)
+    path = f"{tmp_path}/closed:{tmp_path}/open:{os.environ['PATH']}"
+    run = labkit("run", *upto, command, prefix=ORDINARY, env=os.environ | {"PATH": path})
+    assert json.loads(run.stderr)["msg"] == f"exec {command}: {words}"
+    assert run.returncode == status
+
+
 @pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], [], ["--init"]])
 @pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), ("/etc/passwd", 126)])
 def test_the_status_is_the_same_where_nobody_can_be_told(upto, command, status):

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from labkit import procfs
 from labkit.shell import Shell, ShellError
+from tests.terminals import many_descriptors
 from tests.test_sandbox import until
 
 
@@ -296,6 +298,42 @@ def test_a_prompt_that_an_editor_draws_again_is_not_the_end_of_a_command(bash):
     for columns in range(60, 160):
         bash.resize(24, columns)
         assert bash.run("stty size") == f"24 {columns}\n"
+
+
+def test_an_editor_hands_on_what_the_command_reads(bash):
+    assert bash.run("cat", input="a\n\x04") == "a\n"
+    assert bash.run("cat", input="one\ttwo\nthree\x04\x04") == "one\ttwo\nthree"
+    assert bash.run("read name; echo hello $name", input="world\n") == "hello world\n"
+    assert bash.run("true", input="echo typed at the next prompt\n") == ""
+    assert bash.run("echo two") == "two\n"
+
+
+def test_an_editor_takes_a_tab_for_a_character(bash):
+    assert bash.run("echo 'a\tb'") == "a\tb\n"
+
+
+def test_a_shell_behind_a_second_terminal_hears_the_input_at_once(bash):
+    # What is in between hands every key on, so nobody here can see which of them is edited.
+    bash.run(f"{sys.executable} -c 'import pty; pty.spawn(\"/bin/sh\")'")
+    assert bash.run("cat", input="a\tb\n\x04", timeout=5) == "a\tb\n"
+    bash.run("exit")
+
+
+def test_bytes_that_are_no_text_can_be_typed(shell):
+    text, _ = heard(shell)
+    shell.send("stty raw -echo; echo up; head -c 3 | od -An -v -tx1; stty sane\r")
+    until(lambda: "up\n" in text())
+    shell.send(os.fsdecode(b"\x81a\xff"))
+    assert "81 61 ff" in shell.wait()
+
+
+def test_it_works_with_more_descriptors_than_select_takes():
+    with many_descriptors(), Shell(timeout=20) as shell:
+        assert shell.pid and shell._pty.child_fd > 1023
+        shell.run("sleep 100 &")
+        assert shell.run("echo one") == "one\n"
+        assert shell.run("echo bye; exit 3") == "bye\n"
+        assert shell.status == 3
 
 
 def test_the_longest_line(shell):

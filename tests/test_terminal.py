@@ -70,6 +70,15 @@ def test_a_page_that_sleeps_holds_nobody_up_for_ever_and_begins_anew(shell, page
     assert page.bytes > sent
 
 
+def test_what_a_page_sends_as_bytes_is_no_text(shell, page):
+    output = []
+    shell.listen(output.append)
+    shell.send("stty raw -echo; echo up; head -c 6 | od -An -v -tx1; stty sane\r")
+    until(lambda: b"up\n" in b"".join(output))
+    page.say("bytes", bytes=[0x1B, 0x5B, 0x4D, 0x20, 0x81, 0x21])  # the mouse, at column 97
+    assert "1b 5b 4d 20 81 21" in shell.wait()
+
+
 def test_the_end_is_told_also_to_who_comes_later(shell, page):
     page.say("open", view="one")
     shell.run("exit 3")

@@ -1,14 +1,17 @@
 """-t and -i: the container's own terminal, and ours, which comes back as it was."""
 
 import hashlib
+import os
+import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from labkit import procfs
-from tests.terminals import Person
+from labkit import procfs, workbook
+from tests.terminals import Person, many_descriptors
 from tests.test_sandbox import ORDINARY, until
 
 LABKIT = str(Path(sys.executable).parent / "labkit")
@@ -80,6 +83,73 @@ def test_input_of_any_size():
     assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
     said = run("-i", "sha256sum", input=data)
     assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+@pytest.mark.parametrize("options", [["-it"], ["-i"]])
+def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        stdin, _ = server.accept()
+    words = [*RUN, *upto, *options, "cat"]
+    with stdin, client, subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE) as launcher:
+        client.sendall(b"line\n")
+        assert launcher.stdout.read(4) == b"line"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # which resets the connection
+        try:
+            launcher.communicate(timeout=60)
+        finally:
+            launcher.kill()
+
+
+@pytest.mark.parametrize("upto", ["06", "07", "08"])
+@pytest.mark.parametrize("options", [[], ["-i"], ["-it"]])
+def test_with_more_descriptors_than_select_takes(upto, options):
+    program = str(workbook.install(workbook.runtime(upto)) / "mydocker" / "main.py")
+    alone = ["unshare", "--user", "--map-root-user", sys.executable, "-S", program]
+    environment = os.environ | {"PYTHONPATH": str(workbook.NOTEBOOKS.parent)}
+    with many_descriptors():
+        said = subprocess.run(
+            [*alone, "run", *options, "sh", "-c", "cat; exit 3"],
+            input=b"line\n",
+            capture_output=True,
+            env=environment,
+            close_fds=False,
+            timeout=60,
+        )
+    assert (said.returncode, said.stderr) == (3, b"")
+    assert said.stdout.split() == ([b"line"] if options else [])
+
+
+# Starts a command in a process group that nobody can bring to the foreground.
+ORPHAN = """
+import os, sys
+ended, end = os.pipe()
+leader = os.fork()
+if leader == 0:
+    os.setpgid(0, 0)
+    leader = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == leader:
+        pass
+    os.set_inheritable(end, True)
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.close(end)
+os.waitpid(leader, 0)
+os.read(ended, 1)
+"""
+
+
+@pytest.mark.parametrize("upto", ["--upto=06", "--upto=07", "--upto=08"])
+def test_without_a_terminal_that_it_may_use_it_says_so(upto):
+    line = f"{LABKIT} run {upto} -it echo begun; echo status $?"
+    with Person(sys.executable, "-c", ORPHAN, "sh", "-c", line) as person:
+        person.wait()
+        said, status, end = person.screen.split(b"\r\n")
+    assert b'"msg":"our terminal cannot be used: we are in the background, and no shell ' in said
+    assert (status, end) == (b"status 125", b"")
 
 
 def test_every_key_reaches_a_program_that_wants_it_raw():

@@ -88,9 +88,9 @@ class Xterm {
     this.term.open(place);
     this.term.textarea.setAttribute("aria-label", `Terminal. ${LEAVE}`);
     this.term.attachCustomKeyEventHandler((event) => this.key(event));
-    const typed = (text) => this.type(text);
-    this.term.onData(typed);
-    this.term.onBinary(typed);
+    this.term.onData((text) => this.type({ type: "input", text }));
+    // An old-style report of the mouse: each character stands for a byte, and is no text.
+    this.term.onBinary((data) => this.type({ type: "bytes", bytes: Array.from(data, (c) => c.charCodeAt(0)) }));
     place.addEventListener("focusin", () => this.fit(true));
     this.sizes = new ResizeObserver(() => this.fit());
     this.sizes.observe(place);
@@ -109,8 +109,8 @@ class Xterm {
   }
 
   // A program may ask what the terminal is, and each view would answer; only one shall.
-  type(text) {
-    if (!this.quiet && this.place.contains(document.activeElement)) this.send({ type: "input", text });
+  type(message) {
+    if (!this.quiet && this.place.contains(document.activeElement)) this.send(message);
   }
 
   key(event) {

@@ -7,6 +7,7 @@ page shows the screen as text, with a line to type into.
 
 import contextvars
 import functools
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ class Terminal(anywidget.AnyWidget):
         kind = content.get("type")
         if kind == "input":
             self.shell.send(content["text"])
+        elif kind == "bytes":
+            self.shell.send(os.fsdecode(bytes(content["bytes"])))
         elif kind == "taken":
             self._take(content["bytes"])
         elif kind == "size":
