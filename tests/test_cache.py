@@ -17,7 +17,7 @@ from tests.test_workbook import book
 
 HOUR = 3600 * 10**9  # nanoseconds
 SOURCE = "%%source mydocker/main.py\nprint({})\n"
-ALONE = "%%source mydocker/user_namespace.py\n"
+ALONE = "%%source mydocker/user_namespace.py\npass\n"
 HEAVY = {"pathlib", "json", "re", "hashlib", "dataclasses", "typing", "tempfile", "ctypes"}
 
 
