@@ -1,5 +1,5 @@
-# make setup | lab | test | box | test-vm | bench | picture | notebooks | lock      (PYTHON=python3.13 picks the interpreter)
-.PHONY: help setup lab test box test-vm bench picture notebooks lock clean
+# `make` lists what there is. PYTHON=python3.13 picks the interpreter.
+.PHONY: help setup browser lint lab check test test-platform steady guards box test-vm bench picture notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -9,7 +9,11 @@ BIN := .venv/bin
 
 help:
 	@echo "make lab        open the course in JupyterLab (PORT=8888)"
-	@echo "make test       format, lint, types, unit tests, and every notebook verified by nbval"
+	@echo "make check      format, lint, types and the fast tests, in seconds: after every edit"
+	@echo "make test       all of it: also the slow tests, the pages, every notebook verified by nbval"
+	@echo "make test-platform  what can differ from one Python or user to another: notebooks, runtime, floor"
+	@echo "make steady     one notebook fifty times under load, as root and as an ordinary user (NN=07)"
+	@echo "make guards     what changed of outputs, hints, names of tests and pages (RECORD=1 records)"
 	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
 	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
 	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root)"
@@ -27,9 +31,34 @@ setup:
 lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT)
 
-test: setup
+browser: setup
 	@$(START) labkit/bootstrap.py --browser
-	@$(BIN)/labkit test
+
+# What a folder lacks, such as a learner's edition of the course, is left out.
+lint: setup
+	@echo "== format, lint, types"
+	@$(BIN)/python -m ruff format --check --quiet .
+	@$(BIN)/python -m ruff check --quiet .
+	@$(BIN)/python -m mypy $(wildcard labkit tests tools conftest.py)
+
+PYTEST := $(BIN)/python -m pytest --nbval -q
+check: lint
+	@$(PYTEST) -m fast tests
+
+# Both cores, one file at a time on each; ARGS="-k mouse" goes to pytest.
+ALL := -n auto --dist loadfile --durations 10 --junitxml build/junit.xml
+test: lint browser
+	@$(PYTEST) $(ALL) $(ARGS)
+
+test-platform: setup
+	@$(PYTEST) $(ALL) -m platform
+
+steady: setup
+	@$(BIN)/python tools/steady.py $(NN)
+	@[ "$$(id -u)" != 0 ] || tools/as-nobody make --no-print-directory steady NN=$(NN) PYTHON=/usr/bin/python3
+
+guards: browser
+	@$(BIN)/python -m tools.guards
 
 # The box is made again when something that it holds is newer.
 IN_BOX := $(shell find $$(cat vm/files) -path notebooks/work -prune -o -type f -not -path '*/.*' -not -name '*.pyc' -print)
@@ -41,13 +70,11 @@ box: build/mydocker-libvirt.box
 test-vm: box
 	@python3 tests/vm.py
 
-bench: setup
-	@$(START) labkit/bootstrap.py --browser
+bench: browser
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python -m tests.bench_page
 
-picture: setup
-	@$(START) labkit/bootstrap.py --browser
+picture: browser
 	@$(BIN)/python -m tests.picture
 
 notebooks: setup

@@ -21,8 +21,6 @@ USAGE = """labkit: a container runtime, written notebook by notebook
   labkit reset NN         bring a notebook back to how it was delivered, and keep yours beside it
   labkit doctor           say whether this machine can run the labs
   labkit lab [--port N]   open the course in JupyterLab on 127.0.0.1
-  labkit test [ARGUMENT …]
-                          format, lint, types, tests, notebooks; arguments go to pytest alone
   labkit save [NN …]      run the notebooks and save what they print
 
 for instructors
@@ -209,30 +207,6 @@ def lab(words: Sequence[str]) -> int:
     return _fail(f"lab: {problem}")
 
 
-def test(words: Sequence[str]) -> int:
-    """`labkit test`: everything CI needs; with arguments only pytest, with these."""
-    import subprocess
-
-    from labkit.workbook import NOTEBOOKS
-
-    tool = [sys.executable, "-m"]
-    pytest = [*tool, "pytest", "--nbval", "-n", "auto", "--dist", "loadfile"]
-    steps = {
-        "format": [*tool, "ruff", "format", "--check", "--quiet", "."],
-        "lint": [*tool, "ruff", "check", "--quiet", "."],
-        "types": [*tool, "mypy"],
-        "tests and notebooks": pytest,
-    }
-    if words:
-        steps = {"pytest": [*pytest, *words]}
-    for name, step in steps.items():
-        print(f"== {name}", flush=True)
-        status = subprocess.run(step, cwd=NOTEBOOKS.parent).returncode
-        if status:
-            return _fail(f"test: {name} failed; its report stands above", status)
-    return 0
-
-
 def save(words: Sequence[str]) -> int:
     """`labkit save`: run notebooks and write their outputs back."""
     from labkit import workbook
@@ -338,7 +312,6 @@ COMMANDS = {
     "reset": reset,
     "doctor": doctor,
     "lab": lab,
-    "test": test,
     "save": save,
     "class": class_,
     "grade": grade,

@@ -105,11 +105,11 @@ def main() -> int:
             terminal.wait_for(lambda lines: lines[-1] == "$")
             print(f"{f'from a key to the screen, {KEYS} keys':35}    median      95 %")
             report("idle", delays(terminal))
-            for cell, name in ((1, "while a cell sleeps"), (2, "while a cell computes")):
+            for number, what in ((1, "while a cell sleeps"), (2, "while a cell computes")):
                 notebook.idle()
-                notebook.run(cell)
+                notebook.run(number)
                 notebook.page.get_by_text("Container lab | Busy").wait_for()
-                report(name, delays(terminal))
+                report(what, delays(terminal))
                 notebook.command("Kernel", "kernelmenu:interrupt")
         print(f"\nan idle page, {IDLE:g} s")
         for cell, what in ((EMPTY, "an empty cell"), (OURS, "terminal, live picture, progress")):

@@ -9,6 +9,26 @@ import pytest
 from tests import browser
 
 BOOKS = "course/notebooks"
+# For `make check`: what is quick and needs no browser.
+FAST = {
+    *("test_cache", "test_check", "test_delivered", "test_doctor", "test_escapes", "test_fork"),
+    *("test_linux", "test_procfs", "test_quiz", "test_shell", "test_versions", "test_view"),
+    "test_workbook",
+}
+# For `make test-platform`, beside the notebooks: the runtime, and the floor that it stands on.
+PLATFORM = {
+    *("test_cache", "test_doctor", "test_escapes", "test_fork", "test_init", "test_linux"),
+    *("test_procfs", "test_record", "test_rootless", "test_run", "test_sandbox", "test_shell"),
+    *("test_trial", "test_tty", "test_workbook"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in FAST and "chromium" not in item.fixturenames:
+            item.add_marker("fast")
+        if item.path.stem in PLATFORM or item.path.suffix == ".ipynb":
+            item.add_marker("platform")
 
 
 @pytest.fixture(scope="session")

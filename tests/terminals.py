@@ -15,6 +15,14 @@ from collections.abc import Iterator
 PATIENCE = 10  # seconds until a test gives up
 
 
+def readable(seconds, *descriptors):
+    """Wait until something can be read from some of these, and return which."""
+    poll = select.poll()
+    for fd in descriptors:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, _ in poll.poll(max(seconds, 0) * 1000)}
+
+
 class Person:
     """Starts a command on a new terminal, as the leader of a session of its own.
 
@@ -69,8 +77,9 @@ class Person:
         end = time.monotonic() + PATIENCE
         while wanted not in self.screen:
             left = end - time.monotonic()
-            ready, _, _ = select.select([self.terminal], [], [], max(left, 0))
-            assert ready, f"{wanted!r} did not come; the screen: {self.screen[-2000:]!r}"
+            assert readable(left, self.terminal), (
+                f"{wanted!r} did not come; the screen: {self.screen[-2000:]!r}"
+            )
             try:
                 some = os.read(self.terminal, 65536)
             except OSError:  # the last process on this terminal has ended
@@ -86,7 +95,7 @@ class Person:
         end = time.monotonic() + PATIENCE
         try:
             while True:
-                ready, _, _ = select.select([pidfd, self.terminal], [], [], end - time.monotonic())
+                ready = readable(end - time.monotonic(), pidfd, self.terminal)
                 assert ready, f"it did not end; the screen: {self.screen[-2000:]!r}"
                 if self.terminal in ready:
                     try:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit import check, exercise, progress
+from labkit import check, exercise, progress, trial
 from labkit.check import Verdict, hint, judge, solution
 from labkit.exercise import Answer, Wrong, want
 
@@ -51,6 +51,12 @@ def made_up(monkeypatch):
 
 def refuse(answer):
     raise Wrong("a `sleep`", "none")
+
+
+def verdict_of(number):
+    found = check.check(number)
+    assert isinstance(found, Verdict)
+    return found
 
 
 def test_a_check_wants_an_answer_first(magics, made_up):
@@ -101,7 +107,7 @@ def test_half_a_character_is_no_answer_and_no_traceback(magics, made_up, path):
 def test_each_failure_tells_more(magics, made_up):
     made_up(refuse)
     magics["answer"]("99.1", "x = 1")
-    hints = [check.check("99.1").hints for _ in range(3)]
+    hints = [verdict_of("99.1").hints for _ in range(3)]
     assert hints[0] == ("look",)
     assert hints[1] == ("look", "look closer", '`solution("99.1")` shows one way to do it.')
     assert hints[2][2] == "it is this"
@@ -113,8 +119,8 @@ def test_the_judges_own_hint_comes_first(magics, made_up):
 
     made_up(judge)
     magics["answer"]("99.1", "x = 1")
-    assert check.check("99.1").hints == ("it stands still",)
-    assert check.check("99.1").hints[:2] == ("it stands still", "look")
+    assert verdict_of("99.1").hints == ("it stands still",)
+    assert verdict_of("99.1").hints[:2] == ("it stands still", "look")
 
 
 def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_up):
@@ -123,7 +129,7 @@ def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_
     assert "Which one?" in str(check.check())
     magics["answer"]("99.1", "x = 1")
     check.check("99.1")
-    assert check.check().number == "99.1"
+    assert verdict_of("").number == "99.1"
     check._failures["99.1"] = 1
     assert str(hint()) == "look\nlook closer"
     assert str(hint()) == "look\nlook closer\nit is this"
@@ -226,7 +232,7 @@ def test_an_interrupt_ends_a_check_in_one_line_and_leaves_nothing(
 
     made_up(judge_)
     magics["answer"]("99.1", SLEEPER)
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(check.Interrupted) as caught:
         check.check("99.1")
     assert caught.value._render_traceback_() == ["99.1 was interrupted and is not judged."]
     assert not os.path.exists(f"/proc/{pids[0]}")
@@ -322,7 +328,7 @@ def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
         want(value == [1, "a"], "[1, 'a']", "a word" if isinstance(value, str) else value)
         return "so"
 
-    limits = exercise.Limits(seconds=1)
+    limits = trial.Limits(seconds=1)
     monkeypatch.setattr(exercise, "Limits", lambda: limits)
     monkeypatch.setattr("labkit.trial.Limits", lambda: limits)
     verdict = judge(made_up(judge_), text, {})

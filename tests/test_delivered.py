@@ -99,7 +99,7 @@ def test_who_says_no_keeps_everything(course):
 @pytest.mark.parametrize(("source", "only"), [("x = 3", " (only outputs differ)"), ("x = 5", "")])
 def test_the_question_tells_what_would_happen(course, source, only):
     write(course, "03-three.ipynb", source, "3\n")
-    asked = []
+    asked: list[str] = []
     delivered.reset(3, asked.append, course)
     assert asked == [
         f"Bring 03-three.ipynb back to how it was delivered{only}? "

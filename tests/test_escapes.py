@@ -94,11 +94,11 @@ for way, attempt in tried.items():
 """
 
 
-def ordinary_user():
+def ordinary_user() -> tuple[dict, str]:
     """How `subprocess` becomes a user who is not root, and a Python that this user can start."""
     if os.geteuid() != 0:
         return {}, sys.executable
-    nobody = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+    nobody: dict = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
     for python in (sys.executable, "/usr/bin/python3"):
         ask = [python, "-Pc", "import ctypes, sys; sys.exit(sys.version_info < (3, 11))"]
         with contextlib.suppress(OSError):

@@ -32,9 +32,8 @@ def kernel(tmp_path_factory):
         patch.setenv("TMPDIR", str(folder))
         patch.setenv("LABKIT_WORK", str(folder / "work"))
         kernel = Kernel(folder)
-        kernel.answers = folder
         kernel.run("%load_ext labkit\nfrom labkit.check import check")
-        yield kernel
+        yield kernel, folder
         kernel.end()
 
 
@@ -54,13 +53,15 @@ def started_in(folder):
     [(number, *answer) for number, answers in WRONG.items() for answer in answers],
     ids=[f"{number}-{n}" for number, answers in WRONG.items() for n in range(len(answers))],
 )
-def test_a_wrong_answer_fails_with_the_right_hint(number, text, says, kernel):
+def test_a_wrong_answer_fails_with_the_right_hint(number, text, says, kernel, record_property):
+    kernel, folder = kernel
     assert kernel.run(f"{ANSWER} {number}\n{text}").endswith("runs it.")
     verdict = kernel.run(f'check("{number}")').splitlines()
+    record_property("hint", next((line.strip() for line in verdict if "  hint: " in line), ""))
     assert verdict[0] == f"✗ {number} not yet"
     assert says in "\n".join(verdict[:FIRST]), "\n".join(verdict)
-    assert not started_in(kernel.answers)
-    assert not list(kernel.answers.glob("labkit-answer-*"))
+    assert not started_in(folder)
+    assert not list(folder.glob("labkit-answer-*"))
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -97,8 +97,12 @@ def test_an_interrupt_that_another_thread_receives_ends_it():
         "told = os.dup(1)\n"
         "forked(child)"
     )
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    with subprocess.Popen([sys.executable, "-c", program], **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         process.stdout.read(2)
         process.stdin.write(b"1")
         process.stdin.flush()

@@ -72,7 +72,7 @@ def labkit(*words):
     namespace of its own, where an empty folder lets through what is needed.
     """
     command = [sys.executable, "-m", "labkit", *map(str, words)]
-    closed = {}
+    closed: dict = {}
     for path in {Path(sys.base_prefix), Path(sys.prefix), COURSE}:
         for above in reversed(path.parents):
             if os.geteuid() == 0 and not above.stat().st_mode & stat.S_IXOTH:

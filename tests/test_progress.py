@@ -167,7 +167,9 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.open, self.words = [], [], []
+        self.elements: list = []
+        self.open: list = []
+        self.words: list = []
         self.feed(text)
         self.close()
         assert self.open == []

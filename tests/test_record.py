@@ -1,6 +1,7 @@
 """record: each moment is what the kernel says while that process stands still in its call."""
 
 import base64
+import os
 import pickle
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def version_1() -> Recording:
     return in_lab("show(record(RUN))", upto="03")
 
 
-def calls(recording: Recording) -> list[tuple[str, str, str]]:
+def calls(recording: Recording) -> list[tuple[str, str, str | tuple[str, ...]]]:
     """Who calls what, with the message of a log line or the first word."""
     return [
         (m.role, m.call, m.log.message if m.log else "prompt" if m.prompt else m.words[0:1])
@@ -363,7 +364,7 @@ def test_an_unknown_processor(monkeypatch):
     class Other:
         machine = "vax"
 
-    monkeypatch.setattr(seccomp.os, "uname", Other)
+    monkeypatch.setattr(os, "uname", Other)
     with pytest.raises(OSError, match="the numbers of calls on vax are not known"):
         seccomp.listen()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from labkit import procfs
 from tests.answers.stub import solution
@@ -62,12 +63,17 @@ class Kernel:
     @property
     def pids(self) -> list[int]:
         """The launcher and everything below it, as PIDs out here."""
-        return [process.pid for _, process in procfs.tree(self.manager.provisioner.pid)]
+        return [process.pid for process in self._processes()]
 
     @property
     def names(self) -> list[str]:
         """Their names."""
-        return [process.name for _, process in procfs.tree(self.manager.provisioner.pid)]
+        return [process.name for process in self._processes()]
+
+    def _processes(self) -> list[procfs.Process]:
+        launcher = self.manager.provisioner
+        assert isinstance(launcher, LocalProvisioner)
+        return [process for _, process in procfs.tree(launcher.pid)]
 
     def end(self) -> None:
         self.client.stop_channels()

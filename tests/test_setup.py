@@ -19,6 +19,9 @@ from tests.browser import free_port
 from tests.test_run import LABKIT
 from tests.test_sandbox import ORDINARY, gone, procfs, until
 
+# Inside a virtual environment this names the interpreter that it was made from.
+BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
 ROOT = Path(__file__).parent.parent
 FORBID = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 NO_NAMESPACES = (
@@ -176,8 +179,7 @@ def test_a_python_without_the_venv_module(fresh):
         "        if name == 'ensurepip': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Hide())\n"
     )
-    base = os.path.realpath(sys._base_executable)
-    run = make(fresh, "setup", f"PYTHON={base}", PYTHONPATH=str(fresh / "hide"))
+    run = make(fresh, "setup", f"PYTHON={BASE}", PYTHONPATH=str(fresh / "hide"))
     assert run.returncode == 2
     assert "sudo apt install python3-venv" in run.stderr
     assert "Traceback" not in run.stderr
@@ -186,8 +188,7 @@ def test_a_python_without_the_venv_module(fresh):
 def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
     (fresh / "requirements.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
     (fresh / "signal.py").write_text("x = 1\n")  # ends any Python that takes it for its own
-    base = os.path.realpath(sys._base_executable)
-    run = make(fresh, "setup", f"PYTHON={base}", PIP_NO_INDEX="1")
+    run = make(fresh, "setup", f"PYTHON={BASE}", PIP_NO_INDEX="1")
     assert run.returncode == 2
     assert "labkit setup: `-m pip" in run.stderr
     assert "Traceback" not in run.stderr

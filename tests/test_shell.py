@@ -71,7 +71,7 @@ def test_what_a_terminal_would_not_take_as_one_line(shell, command):
 
 
 def test_two_threads_take_turns(shell):
-    outputs = []
+    outputs: list[bool] = []
 
     def work(name):
         outputs.extend(shell.run(f"echo {name}") == f"{name}\n" for _ in range(10))
@@ -194,7 +194,7 @@ def test_a_listener_hears_each_byte_once_and_then_the_end(shell):
 
 
 def test_a_listener_that_has_cancelled_hears_no_more(shell):
-    pieces = []
+    pieces: list[bytes | None] = []
     cancel = shell.listen(pieces.append)
     cancel()
     shell.run("echo more")

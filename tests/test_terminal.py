@@ -71,7 +71,7 @@ def test_a_page_that_sleeps_holds_nobody_up_for_ever_and_begins_anew(shell, page
 
 
 def test_what_a_page_sends_as_bytes_is_no_text(shell, page):
-    output = []
+    output: list[bytes] = []
     shell.listen(output.append)
     shell.send("stty raw -echo; echo up; head -c 6 | od -An -v -tx1; stty sane\r")
     until(lambda: b"up\n" in b"".join(output))

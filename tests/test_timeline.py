@@ -14,7 +14,7 @@ from labkit.procfs import Process
 from labkit.record import Log, Moment, Recording
 from labkit.view import TimeLine
 from labkit.view import timeline as room
-from labkit.view.drawing import measure
+from labkit.view.drawing import columns, measure
 
 RUN = "python3 main.py run -ti /bin/sh"
 SHELL = (0, Process(4, 2, (4,), "sh", "", ("/bin/sh",), 0))
@@ -101,7 +101,7 @@ def test_the_text_form_has_a_line_for_each_moment_and_fits_a_page(line):
     text = repr(line)
     numbers = re.findall(r"^ *(\d+)  ", text, re.MULTILINE)
     assert numbers == [str(n + 1) for n in range(len(line.recording.moments))]
-    assert all(room.columns(row) <= 100 for row in text.split("\n"))
+    assert all(columns(row) <= 100 for row in text.split("\n"))
     assert text.replace("\n", "").isprintable()
 
 

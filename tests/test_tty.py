@@ -92,7 +92,11 @@ def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
         client = socket.create_connection(server.getsockname())
         stdin, _ = server.accept()
     words = [*RUN, *upto, *options, "cat"]
-    with stdin, client, subprocess.Popen(words, stdin=stdin, stdout=subprocess.PIPE) as launcher:
+    with (
+        stdin,
+        client,
+        subprocess.Popen(words, stdin=stdin.fileno(), stdout=subprocess.PIPE) as launcher,
+    ):
         client.sendall(b"line\n")
         assert launcher.stdout.read(4) == b"line"
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

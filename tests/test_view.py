@@ -390,8 +390,7 @@ def test_who_makes_a_namespace_inside_stays_inside():
 def test_unshare_that_forks_is_outside_of_the_namespaces_that_it_makes():
     def body():
         command = ["unshare", "--pid", "--mount", "--fork", "sh", "-c", "echo; read line"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(command, **pipes) as child:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             child.stdout.readline()
             print(repr(namespace_picture(child.pid)))
             child.stdin.close()
@@ -448,7 +447,7 @@ def test_a_process_that_does_not_exist():
 
 
 def stack(*layers, hidden=0):
-    return Stack(tuple(Layer("proc", *layer, False) for layer in layers), hidden)
+    return Stack(tuple(Layer("proc", one, two, False) for one, two in layers), hidden)
 
 
 MOUNTS = {
@@ -586,7 +585,7 @@ class Page(Live):
     """A live picture whose messages to the page can be read."""
 
     def __init__(self, picture, listen=None):
-        self.sent = queue.Queue()
+        self.sent: queue.Queue = queue.Queue()
         self.picture, self.looks = picture, 0
         super().__init__(listen)
 

@@ -75,8 +75,9 @@ def as_ipython_takes_it(cell):
         with contextlib.suppress(SyntaxError):
             tree = ast.parse(TransformerManager().transform_cell(cell))
     match tree.body:
-        case [ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), [name, line, body]))]:
-            return (f"%%{name.value}", line.value, body.value) if body.value else None
+        case [ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), constants))]:
+            name, line, body = map(ast.literal_eval, constants)
+            return (f"%%{name}", line, body) if body else None
     return None
 
 
