@@ -25,15 +25,25 @@ ClientIdentifier=mac
 N
 in_box systemctl --quiet enable systemd-networkd systemd-resolved ssh
 in_box systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.timer \
-  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
+  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer ldconfig.service \
+  systemd-journal-catalog-update.service systemd-binfmt.service
+# A unit that is slow because the machine is does start; systemd gives up after 90 seconds.
+install -d "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n' \
+  > "$root/etc/systemd/system.conf.d/slow.conf"
 echo mydocker > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 mydocker\n::1 localhost\n' > "$root/etc/hosts"
 rm -f "$root/etc/fstab" # the kernel's command line says it all
-# The box has no host keys: each machine makes its own at its first start.
+# The box has no host keys: each machine makes its own at its first start. Those of RSA take longest.
 rm -f "$root"/etc/ssh/ssh_host_*
 install -d "$root/etc/systemd/system/ssh.service.d"
-printf '[Service]\nExecStartPre=\nExecStartPre=ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
-  > "$root/etc/systemd/system/ssh.service.d/keys.conf"
+cat > "$root/etc/systemd/system/ssh.service.d/keys.conf" <<'N'
+[Service]
+ExecStartPre=
+ExecStartPre=sh -c 'for type in ed25519 ecdsa; do file=/etc/ssh/ssh_host_$${type}_key; \
+  [ -s $$file ] || ssh-keygen -q -t $$type -N "" -f $$file; done'
+ExecStartPre=/usr/sbin/sshd -t
+N
 
 # The course, by the script that makes any machine the class VM. pip's settings come along.
 cp "$course" "$root/root/course.tgz"
