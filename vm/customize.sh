@@ -12,7 +12,9 @@ install -m 600 "$here/vagrant.pub" "$root/home/vagrant/.ssh/authorized_keys"
 in_box chown -R vagrant: /home/vagrant/.ssh
 echo 'vagrant ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/vagrant"
 chmod 440 "$root/etc/sudoers.d/vagrant"
-printf 'UseDNS no\nPasswordAuthentication no\n' > "$root/etc/ssh/sshd_config.d/vagrant.conf"
+# All come from one address, the host's: the attempts while the VM boots must not be held against them.
+printf '%s\n' "UseDNS no" "PasswordAuthentication no" "PerSourcePenalties no" "LoginGraceTime 15m" \
+  "MaxStartups 100" > "$root/etc/ssh/sshd_config.d/vagrant.conf"
 
 cat > "$root/etc/systemd/network/80-dhcp.network" <<'N'
 [Match]
