@@ -19,6 +19,7 @@ import tempfile
 import xml.etree.ElementTree
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.vm_host import (
@@ -93,6 +94,7 @@ def inside() -> int:
     try:
         test.run()
     except Failure as failure:
+        test.keep_logs()
         return fail(str(failure))
     finally:
         test.print_times()
@@ -105,6 +107,7 @@ class Test(Host):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.address = ""
         self.seconds: dict[str, dict[str, float]] = defaultdict(dict)  # notebook: user: seconds
 
     def phases(self) -> Iterable[tuple[bool, str, Callable[[], None]]]:
@@ -144,6 +147,14 @@ class Test(Host):
             if runs:
                 with self.phase(name):
                     act()
+
+    def keep_logs(self) -> None:
+        """What QEMU and the VM say, before they are gone: for who looks for a failure's cause."""
+        for log in Path("/var/log/libvirt/qemu").glob("*.log"):
+            shutil.copy(log, REPORTS)
+        if self.address:
+            with suppress(Failure):
+                self.ssh("sudo journalctl --boot --no-pager --lines=500")
 
     def print_times(self) -> None:
         """One table of the phases, one of the notebooks."""
