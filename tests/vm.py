@@ -309,7 +309,8 @@ class Test(Host):
             name = cell.get("classname").removeprefix("notebooks.")
             seconds = self.seconds[name].get(user, 0)
             self.seconds[name][user] = seconds + float(cell.get("time"))
-        print(f"      {tests} cells of {len(self.seconds)} notebooks compared")
+        number = sum(user in users for users in self.seconds.values())
+        print(f"      {tests} cells of {number} notebooks compared")
 
     def vanishing_proc(self) -> None:
         """As a learner on a systemd machine meets it: as root, with no sandbox in between."""
