@@ -16,7 +16,8 @@ help:
 	@echo "make guards     what changed of outputs, hints, names of tests and pages (RECORD=1 records)"
 	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
 	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
-	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root)"
+	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root;"
+	@echo "                FULL=1: also what only a release must show again)"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
@@ -68,7 +69,7 @@ build/mydocker-libvirt.box: $(IN_BOX)
 box: build/mydocker-libvirt.box
 
 test-vm: box
-	@python3 tests/vm.py
+	@python3 -m tests.vm
 
 bench: browser
 	@$(BIN)/python tests/bench.py

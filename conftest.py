@@ -19,6 +19,12 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, default)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give an emulated machine more than nbval's five seconds between two messages of a kernel."""
+    if hasattr(item, "output_timeout"):
+        item.output_timeout = item.config.option.nbval_kernel_startup_timeout
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if folder := config.stash.get(WORK, None):
         del os.environ["LABKIT_WORK"]

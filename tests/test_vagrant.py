@@ -9,18 +9,21 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 import warnings
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from tests import vm
+from tests import vm, vm_host
 from tests.browser import ROOT
 from tests.test_setup import free_port
 
@@ -456,7 +459,76 @@ def test_the_test_of_the_vm_finds_the_plugins_that_the_user_installed(tmp_path, 
     (tmp_path / "users" / "boxes").mkdir()
     (tmp_path / "users" / "plugins.json").write_text("theirs")
     monkeypatch.setenv("VAGRANT_HOME", str(tmp_path / "users"))
-    home = vm.own_home(tmp_path / "own")
+    home = vm_host.own_home(tmp_path / "own")
     assert (home / "plugins.json").read_text() == "theirs"
     assert (home / "gems").samefile(tmp_path / "users" / "gems")
     assert not (home / "boxes").exists()
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """The host of `make test-vm`, with an ssh of ours that refuses to connect twice."""
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SSH)
+    ssh.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    for name in ("ROOT", "REPORTS"):
+        monkeypatch.setattr(vm_host, name, tmp_path)
+    host = vm_host.Host(tmp_path)
+    (tmp_path / "ssh_config").touch()
+    return host
+
+
+SSH = """#!/bin/sh
+case "$*" in
+  *"-O check"*) [ -e connected ] || exit 255 ;;
+  *ControlMaster*) echo >> tried; [ $(wc -l < tried) -gt 2 ] || exit 255; touch connected ;;
+  *) echo >> ran; echo answer; exit "${STATUS:-0}" ;;
+esac
+"""
+
+
+def test_a_connection_that_is_refused_for_a_moment_is_tried_again(host):
+    assert host.ssh("true") == "answer\n"
+    assert Path("tried").read_text().count("\n") == 3
+    assert Path("ran").read_text().count("\n") == 1
+
+
+def test_a_connection_that_stays_refused_is_a_failure_and_no_command_is_run_twice(host):
+    host.environment["STATUS"] = "255"
+    with pytest.raises(vm_host.Failure, match="ended with 255"):
+        host.ssh("true")
+    assert Path("ran").read_text().count("\n") == 1
+    Path("connected").unlink()
+    Path("tried").unlink()
+    host.slowness = 0.0
+    with pytest.raises(vm_host.Failure, match="no connection to the VM's ssh"):
+        host.ssh("true")
+    assert Path("ran").read_text().count("\n") == 1
+
+
+def test_a_commands_time_grows_with_the_slowness_and_ends_what_it_started(host):
+    host.slowness = 2.0
+    script = "echo $LABKIT_TIMEOUT; sleep 1000; echo no"
+    with host.started("sh", "-c", script, seconds=0.5) as process:
+        began = time.monotonic()
+        assert process.communicate()[0] == "600\n"
+    assert (process.returncode, time.monotonic() - began >= 0.9) == (-signal.SIGKILL, True)
+
+
+def test_slowness_is_told_by_the_clock_and_never_below_one(monkeypatch):
+    monkeypatch.setattr(vm_host, "LOOP", "import time; time.sleep(1)")
+    assert vm_host.slowness() >= 1 / vm_host.LOOP_SECONDS
+    monkeypatch.setattr(vm_host, "LOOP_SECONDS", 1000)
+    assert vm_host.slowness() == 1
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_only_a_release_shows_again_runs_with_full_alone(tmp_path, monkeypatch, full):
+    monkeypatch.setattr(vm, "FULL", full)
+    phases = {name: runs for runs, name, _ in vm.Test(tmp_path).phases()}
+    assert phases["a corrupt box is refused"] is full
+    assert phases["a destroy that cannot save is refused"] is full
+    assert phases["vagrant destroy saves the work first"]

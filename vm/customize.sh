@@ -12,7 +12,9 @@ install -m 600 "$here/vagrant.pub" "$root/home/vagrant/.ssh/authorized_keys"
 in_box chown -R vagrant: /home/vagrant/.ssh
 echo 'vagrant ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/vagrant"
 chmod 440 "$root/etc/sudoers.d/vagrant"
-printf 'UseDNS no\nPasswordAuthentication no\n' > "$root/etc/ssh/sshd_config.d/vagrant.conf"
+# All come from one address, the host's: the attempts while the VM boots must not be held against them.
+printf '%s\n' "UseDNS no" "PasswordAuthentication no" "PerSourcePenalties no" "LoginGraceTime 15m" \
+  "MaxStartups 100" > "$root/etc/ssh/sshd_config.d/vagrant.conf"
 
 cat > "$root/etc/systemd/network/80-dhcp.network" <<'N'
 [Match]
@@ -25,15 +27,25 @@ ClientIdentifier=mac
 N
 in_box systemctl --quiet enable systemd-networkd systemd-resolved ssh
 in_box systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.timer \
-  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer
+  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer ldconfig.service \
+  systemd-journal-catalog-update.service systemd-binfmt.service
+# A unit that is slow because the machine is does start; systemd gives up after 90 seconds.
+install -d "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStartSec=15min\nDefaultDeviceTimeoutSec=15min\n' \
+  > "$root/etc/systemd/system.conf.d/slow.conf"
 echo mydocker > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 mydocker\n::1 localhost\n' > "$root/etc/hosts"
 rm -f "$root/etc/fstab" # the kernel's command line says it all
-# The box has no host keys: each machine makes its own at its first start.
+# The box has no host keys: each machine makes its own at its first start. Those of RSA take longest.
 rm -f "$root"/etc/ssh/ssh_host_*
 install -d "$root/etc/systemd/system/ssh.service.d"
-printf '[Service]\nExecStartPre=\nExecStartPre=ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n' \
-  > "$root/etc/systemd/system/ssh.service.d/keys.conf"
+cat > "$root/etc/systemd/system/ssh.service.d/keys.conf" <<'N'
+[Service]
+ExecStartPre=
+ExecStartPre=sh -c 'for type in ed25519 ecdsa; do file=/etc/ssh/ssh_host_$${type}_key; \
+  [ -s $$file ] || ssh-keygen -q -t $$type -N "" -f $$file; done'
+ExecStartPre=/usr/sbin/sshd -t
+N
 
 # The course, by the script that makes any machine the class VM. pip's settings come along.
 cp "$course" "$root/root/course.tgz"

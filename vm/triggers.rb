@@ -52,9 +52,10 @@ module Triggers
       abort "The VM runs, but does not answer to ssh. Cure: vagrant reload"
     forget("saved") # it runs on after a `provision`, which saved it
     address = ask_address(machine)
-    unless leads?(address, 5)
+    patience = machine.config.vm.boot_timeout / 60.0
+    unless leads?(address, patience)
       address = forward_again(machine) && ask_address(machine)
-      address && leads?(address, 60) or abort "Port #{port} does not lead to the VM. Cure: vagrant reload"
+      address && leads?(address, 12 * patience) or abort "Port #{port} does not lead to the VM. Cure: vagrant reload"
     end
     $stdout.puts address
   end
@@ -105,7 +106,7 @@ module Triggers
 
   # The address that labkit-url tells once JupyterLab answers in the VM.
   def ask_address(machine)
-    status, address, trouble = ask(machine, "labkit-url #{port}")
+    status, address, trouble = ask(machine, "labkit-url #{port} #{machine.config.vm.boot_timeout}")
     abort trouble unless status.zero?
     machine.ui.warn(trouble) unless trouble.empty?
     address
