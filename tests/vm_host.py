@@ -210,7 +210,7 @@ class Host:
             watch.cancel()
 
     def command(
-        self, name: str, *words: str, cwd: Path | None = None, fails: bool = False, **settings: str
+        self, name: str, *words: str, cwd: Path | None = None, fails: bool = False, **settings: Any
     ) -> str:
         """Run a command; return what it printed. Its log stays, and a failure shows the end."""
         log = REPORTS / f"{len(list(REPORTS.glob('[0-9]*.log'))):03}-{name}.log"
