@@ -49,6 +49,8 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
         "--ServerApp.kernel_websocket_connection_class=labkit.server.PromptConnection",
+        # Each page would have Node.js look whether JupyterLab should be built again: a second.
+        "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
     ]
     if _ipc_fits():

@@ -70,12 +70,19 @@ def lab_page(chromium, address):
 
 
 @pytest.fixture
-def visit(lab_page, address):
-    """Opens a notebook by its name; what was opened goes with the test."""
-    with contextlib.ExitStack() as tabs:
-        yield lambda name, **options: tabs.enter_context(
-            browser.tab(lab_page, address, name, **options)
-        )
+def visit(chromium, lab_page, address):
+    """Opens a notebook by its name; what was opened goes with the test.
+
+    One that shall be `alone` gets a page of its own, which may be loaded again or closed.
+    """
+    with contextlib.ExitStack() as shown:
+
+        def show(name, *, alone=False, **options):
+            where = browser.notebook(chromium, address, name, **options)
+            tab = browser.tab(lab_page, address, name, **options)
+            return shown.enter_context(where if alone else tab)
+
+        yield show
 
 
 @pytest.fixture

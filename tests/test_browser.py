@@ -168,7 +168,7 @@ def test_it_answers_while_another_cell_runs(opened):
 
 
 def test_a_page_that_is_loaded_again_shows_it_again(opened):
-    notebook = opened(BASH)
+    notebook = opened(BASH, alone=True)
     terminal = Terminal(notebook.page)
     terminal.answer("echo before")
     notebook.command("File", "docmanager:save")
@@ -268,18 +268,16 @@ def test_the_mouse_is_told_in_bytes(opened):
     terminal.wait_for(lambda lines: {press, release} <= {line.strip() for line in lines})
 
 
-def test_without_xterm_there_is_a_line_to_type_into(chromium, address, lab_folder):
+def test_without_xterm_there_is_a_line_to_type_into(opened):
     broken = "from labkit.view import terminal\nterminal.MARKS = ('no such thing',)\n"
-    name = browser.new_notebook(lab_folder / "course" / "notebooks", [broken + BASH])
-    with browser.notebook(chromium, address, name) as notebook:  # its page has seen no xterm.js
-        notebook.run_all()
-        frame = notebook.page.locator(".labkit-terminal-frame[data-ready=true]")
-        frame.wait_for()
-        frame.get_by_label("Type a line").fill("echo $((6 * 7))")
-        notebook.page.keyboard.press("Enter")
-        frame.locator("pre").get_by_text("42").wait_for()
-        frame.get_by_text("no JupyterLab with xterm.js is installed").wait_for()
-        shot(notebook.page, "without-xterm")
+    notebook = opened(broken + BASH, alone=True)  # in a page that has seen no xterm.js
+    frame = notebook.page.locator(".labkit-terminal-frame[data-ready=true]")
+    frame.wait_for()
+    frame.get_by_label("Type a line").fill("echo $((6 * 7))")
+    notebook.page.keyboard.press("Enter")
+    frame.locator("pre").get_by_text("42").wait_for()
+    frame.get_by_text("no JupyterLab with xterm.js is installed").wait_for()
+    shot(notebook.page, "without-xterm")
 
 
 def test_it_follows_the_theme(opened):

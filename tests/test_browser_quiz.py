@@ -178,7 +178,7 @@ def test_two_views_are_in_step(asked):
 
 
 def test_a_page_that_is_loaded_again_shows_the_guess_and_the_answer(asked):
-    notebook = asked(QUIZ, ANSWER)
+    notebook = asked(QUIZ, ANSWER, alone=True)
     page = notebook.page
     radio(page, "box").check()
     notebook.idle()
@@ -250,7 +250,7 @@ def test_it_fits_a_narrow_window_in_both_themes(asked):
 
 
 def test_the_saved_form_can_be_read_without_a_kernel(visit):
-    notebook = visit("00-start-here.ipynb")
+    notebook = visit("00-start-here.ipynb", alone=True)
     page = notebook.page
     saved = page.locator(".jp-RenderedHTML", has_text="Guess:").first
     saved.scroll_into_view_if_needed()

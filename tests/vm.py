@@ -297,8 +297,9 @@ class Test(Host):
             f"--nbval-kernel-startup-timeout={self.allow(120):.0f} "
             f"--nbval-cell-timeout={self.allow(300):.0f}"
         )
+        pytest = ".venv/bin/python -m pytest --nbval -n auto --dist loadfile"
         arguments = f"{which} {limits} -p no:cacheprovider -q --junitxml=/tmp/{user}.xml"
-        self.ssh(f"cd mydocker && {prefix}.venv/bin/labkit test {arguments}")
+        self.ssh(f"cd mydocker && {prefix}{pytest} {arguments}")
         report = REPORTS / f"nbval-{user}.xml"
         report.write_text(self.ssh(f"cat /tmp/{user}.xml"))
         suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
