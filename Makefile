@@ -47,12 +47,12 @@ check: lint
 	@$(PYTEST) -m fast tests
 
 # Both cores, one file at a time on each; ARGS="-k mouse" goes to pytest.
-ALL := -n auto --dist loadfile --durations 10 --junitxml build/junit.xml
+ALL := -n auto --dist loadfile --durations 10
 test: lint browser
-	@$(PYTEST) $(ALL) $(ARGS)
+	@$(PYTEST) $(ALL) --junitxml build/junit.xml $(ARGS)
 
 test-platform: setup
-	@$(PYTEST) $(ALL) -m platform
+	@$(PYTEST) $(ALL) --junitxml build/junit-platform.xml -m platform
 
 steady: setup
 	@$(BIN)/python tools/steady.py $(NN)
