@@ -59,6 +59,13 @@ def address(lab_folder, chromium):  # first, whether there is a browser at all
         yield address
 
 
+@pytest.fixture
+def blank(chromium):
+    """An empty page that no server knows."""
+    with browser.page(chromium) as page:
+        yield page
+
+
 @pytest.fixture(scope="module")
 def lab_page(chromium, address):
     """A page that shows JupyterLab."""

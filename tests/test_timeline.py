@@ -232,10 +232,11 @@ render({{ model: {{ get: (name) => data[name] }}, el: document.getElementById("h
 
 
 @pytest.fixture
-def show(chromium):
+def show(blank):
     """Show a time line on a page that has no kernel; what it throws fails the test."""
     errors: list[str] = []
-    page = chromium.new_page(viewport={"width": 600, "height": 900})
+    page = blank
+    page.set_viewport_size({"width": 600, "height": 900})
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def show(line: TimeLine):
@@ -251,7 +252,6 @@ def show(chromium):
         return page
 
     yield show
-    page.close()
     assert errors == []
 
 

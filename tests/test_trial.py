@@ -15,9 +15,12 @@ from tests.test_sandbox import ORDINARY, gone, until
 SLEEP = ("sleep", "1000")
 FORK = """
 import os, time
-while True:
-    if os.fork() == 0:
-        time.sleep(1000)
+try:
+    while os.fork():
+        pass
+except OSError:  # PID_MAX is reached
+    pass
+time.sleep(1000)
 """
 EAT = "[bytes([1]) * 10**6 for _ in iter(int, 1)]"
 

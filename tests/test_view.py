@@ -765,8 +765,8 @@ EVERYTHING = (
 )
 
 
-def test_no_text_is_wider_in_the_browser_than_measured(chromium):
-    page = chromium.new_page()
+def test_no_text_is_wider_in_the_browser_than_measured(blank):
+    page = blank
     for picture in EVERYTHING:
         page.set_content(picture._repr_svg_())
         widths = page.evaluate(
@@ -780,12 +780,12 @@ def test_no_text_is_wider_in_the_browser_than_measured(chromium):
             if width > box.right - box.left + 0.5
         ]
         assert wide == []
-    page.close()
 
 
 @pytest.mark.parametrize("width", [1200, 600, 380])
-def test_text_stays_large_enough_and_the_page_does_not_scroll(chromium, width):
-    page = chromium.new_page(viewport={"width": width, "height": 800})
+def test_text_stays_large_enough_and_the_page_does_not_scroll(blank, width):
+    page = blank
+    page.set_viewport_size({"width": width, "height": 800})
     page.set_content("".join(picture._repr_html_() for picture in EVERYTHING))
     smallest = page.evaluate(
         """Math.min(...[...document.querySelectorAll("text")].map(text => {
@@ -796,13 +796,12 @@ def test_text_stays_large_enough_and_the_page_does_not_scroll(chromium, width):
     )
     assert smallest >= 9.9
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_colours_follow_the_theme(chromium, theme):
+def test_colours_follow_the_theme(blank, theme):
     paper, ink = THEMES[theme]
-    page = chromium.new_page()
+    page = blank
     style = f"--jp-layout-color0:{paper};--jp-content-font-color0:{ink}"
     page.set_content(f'<body style="{style}">{four_steps(1)._repr_html_()}</body>')
     fill = page.evaluate("getComputedStyle(document.querySelector('.lk-neutral-area')).fill")
@@ -812,4 +811,3 @@ def test_colours_follow_the_theme(chromium, theme):
     assert [round(part * scale) for part in parts] == pytest.approx(
         [int(wanted[i : i + 2], 16) for i in (1, 3, 5)], abs=1
     )
-    page.close()
