@@ -56,7 +56,8 @@ test-platform: setup
 
 steady: setup
 	@$(BIN)/python tools/steady.py $(NN)
-	@[ "$$(id -u)" != 0 ] || tools/as-nobody make --no-print-directory steady NN=$(NN) PYTHON=/usr/bin/python3
+	@[ "$$(id -u)" != 0 ] || tools/as-nobody sh -c \
+		'make setup PYTHON=/usr/bin/python3 >/dev/null && make --no-print-directory steady NN=$(NN)'
 
 guards: browser
 	@$(BIN)/python -m tools.guards
