@@ -42,7 +42,7 @@ ARGUMENTS = [
     "--force-prefers-reduced-motion",
 ]
 HEIGHT = 900  # pixels
-OPEN = "path => jupyterapp.commands.execute('docmanager:open', { path })"
+OPEN = "async (path) => { await jupyterapp.commands.execute('docmanager:open', { path }); }"
 CLOSE_ALL = """async () => {
   await jupyterapp.commands.execute("docmanager:save-all");  // or a dialog asks
   await jupyterapp.commands.execute("application:close-all");
@@ -167,6 +167,16 @@ def notebook(
 
 
 @contextlib.contextmanager
+def lab_page(context: "BrowserContext", address: str) -> Iterator["Page"]:
+    """Open a page that shows JupyterLab, without a notebook."""
+    base, _, query = address.partition("/lab/tree/")
+    with page(context) as shown:
+        shown.goto(f"{base}/lab/workspaces/tabs?{query.partition('?')[2]}")
+        shown.locator(".jp-Launcher").wait_for()
+        yield shown
+
+
+@contextlib.contextmanager
 def tab(page: "Page", address: str, name: str, *, width: int = 1280) -> Iterator["Notebook"]:
     """Show a notebook in a page that shows JupyterLab already, which is a fifth of the work.
 
@@ -225,13 +235,14 @@ class Notebook:
         self.idle()
 
     def run(self, number: int) -> None:
-        """Run one code cell with Shift+Enter.
+        """Run one code cell with Shift+Enter, and wait until the keyboard is the next one's.
 
         Args:
-            number: counted from 0, among the code cells.
+            number: counted from 0, in a notebook of code cells.
         """
         self.code(number).locator(".jp-InputArea-editor .cm-content").click()
         self.page.keyboard.press("Shift+Enter")
+        self._seen(f".jp-Cell:nth-child({number + 2}).jp-mod-active:focus-within").wait_for()
 
     def work_through(self, words: str) -> None:
         """Press Shift+Enter from the first cell to the one that holds these words."""

@@ -68,11 +68,7 @@ def blank(chromium):
 
 @pytest.fixture(scope="module")
 def lab_page(chromium, address):
-    """A page that shows JupyterLab."""
-    with browser.page(chromium) as page:
-        page.goto(address)
-        page.locator(".jp-Notebook .jp-Cell").first.wait_for(state="attached")
-        page.evaluate(browser.CLOSE_ALL)
+    with browser.lab_page(chromium, address) as page:
         yield page
 
 
