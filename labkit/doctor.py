@@ -144,10 +144,11 @@ def _restriction(said: str) -> str:
     if not status:
         return "/proc does not show this process. Cure: sudo mount -t proc proc /proc"
     targets = [mount.target for mount in procfs.mounts()]
-    if "mount('proc'" in said and os.strerror(errno.EPERM) in said:
+    masked = "mount('proc'" in said and os.strerror(errno.EPERM) in said
+    if masked or ("/proc/" in said and os.strerror(errno.EROFS) in said):
         masks = [target for target in targets if target.startswith("/proc/")]
         return (
-            f"Parts of /proc are masked ({', '.join(masks[:3]) or 'or it is read-only'}), as in "
+            f"Parts of /proc are masked ({', '.join(masks[:3]) or 'it is read-only'}), as in "
             f"containers and some hubs; the kernel allows no other proc then. Cure: {UNMASKED}"
         )
     for name, forbidding, cure in (

@@ -315,18 +315,20 @@ def _submissions(top: Path, problems: list[str]) -> Collection[Path]:
         hidden = {"work"} if below or place in found else set()
         folders[:] = sorted(f for f in folders if f not in hidden and not f.startswith("."))
         for file in sorted(files):
-            if file.lower().endswith(".ipynb") and (below or not _NAME.fullmatch(file)):
+            if ".ipynb" in file.lower() and (below or not _NAME.fullmatch(file)):
                 why = "it lies below other notebooks" if below else "its name is not NN-….ipynb"
                 unusable(place / file, why)
-            elif place == top not in found and file.lower().endswith(_ARCHIVES):
+            elif file.lower().endswith(_ARCHIVES):
                 unusable(place / file, "it is an archive, which has to be unpacked")
     if (found or told) and top not in found:
         dealt_with = {path.relative_to(top).parts[:1] for path in (*found, *told)}
-        for place in sorted(path for path in top.iterdir() if path.is_dir()):
-            ours = place.name.startswith(".") or (place / "grades.csv").exists()
-            if not ours and (place.name,) not in dealt_with:
-                link = place.is_symlink()
-                unusable(place, "it is a link" if link else "it holds no notebook NN-….ipynb")
+        for place in sorted(top.iterdir()):
+            if place.name.startswith(".") or (place.name,) in dealt_with or place.is_file():
+                continue
+            if place.is_symlink():
+                unusable(place, "it is a link")
+            elif place.is_dir() and not (place / "grades.csv").exists():
+                unusable(place, "it holds no notebook NN-….ipynb")
     return found
 
 

@@ -164,7 +164,7 @@ def cells(path: Path) -> list[tuple[str, str]]:
         ) from None
     for position, (_, text) in enumerate(found, 1):
         if half := half_a_character(text):
-            raise WorkbookError(f"{path}, cell {position} holds {half}. Cure: delete it")
+            raise WorkbookError(f"cell {position} of {path} holds {half}. Cure: delete it")
     return found
 
 

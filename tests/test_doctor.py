@@ -57,6 +57,13 @@ def test_a_masked_proc_is_named_with_the_cure_for_each_kind_of_container(tmp_pat
         assert cure in found[0]
 
 
+def test_a_read_only_proc_is_named(tmp_path):
+    read_only = "mount --bind /proc /proc; mount -o remount,bind,ro /proc"
+    found = problems(tmp_path, read_only, f"{ORDINARY} {LABKIT} doctor")
+    assert "Parts of /proc are masked (it is read-only)" in found[0]
+    assert "Usually:" not in found[0]
+
+
 @pytest.mark.parametrize("user", ["", ORDINARY])
 def test_a_chroot_is_named(tmp_path, user):
     found = problems(tmp_path, CHROOT, f"chroot root {user} {LABKIT} doctor")

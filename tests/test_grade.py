@@ -225,12 +225,12 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     table = rows(tmp_path)
     assert table["good"]["03.1"] == "1"
     for learner, says in (
-        ("half", "is not a Jupyter notebook"),
-        ("deep", "is not a Jupyter notebook"),
-        ("emoji", "cell 1 holds half a character"),
+        ("half", "it is not a Jupyter notebook"),
+        ("deep", "it is not a Jupyter notebook"),
+        ("emoji", "cell 1 of it holds half a character"),
     ):
         assert table[learner]["03.1"] == "0"
-        assert "03: does not run to its end: it" in table[learner]["messages"]
+        assert f"03: does not run to its end: {says}" in table[learner]["messages"]
         assert table[learner]["messages"].count(says) == 4
     assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
     assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
@@ -254,6 +254,9 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
     (top / "learner-4" / "01.py").touch()
     (top / "learner-5").symlink_to(top / "learner-1")
     (top / "marks").mkdir()
+    (top / "learner-7").symlink_to("nowhere")
+    for name in ("learner-1/02-x.zip", "learner-1/03-x.ipynb.txt"):
+        (top / name).touch()
     for name in ("learner-6.zip", "list.csv", "marks/grades.csv"):
         (top / name).touch()
     found, problems = grade.papers([top], workbook.NOTEBOOKS)
@@ -262,11 +265,14 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
         f"cannot use {top}/{line}"
         for line in (
             "learner-6.zip: it is an archive, which has to be unpacked",
+            "learner-1/02-x.zip: it is an archive, which has to be unpacked",
+            "learner-1/03-x.ipynb.txt: its name is not NN-….ipynb",
             "learner-1/Untitled.IPYNB: its name is not NN-….ipynb",
             "learner-1/b/04-x.ipynb: it lies below other notebooks",
             "learner-2/homework.ipynb: its name is not NN-….ipynb",
             "learner-4: it holds no notebook NN-….ipynb",
             "learner-5: it is a link",
+            "learner-7: it is a link",
             "learner-3/77-mine.ipynb: no notebook 77 is known",
         )
     ]

@@ -22,7 +22,21 @@ def run(tty, command, *more):
     return 0
 """
 # Spellings that are near `-ti` and `-it`, and a word of the same letters that is no option at all.
-REFUSED = ("-q", "-t", "-i", "-", "--ti", "-TI", "-tti", "--ttii-", "-tiny", "-item", "-ti -it")
+REFUSED = (
+    "-q",
+    "-t",
+    "-i",
+    "-",
+    "--ti",
+    "-TI",
+    "-tt",
+    "-ii",
+    "-tti",
+    "--ttii-",
+    "-tiny",
+    "-item",
+    "-ti -it",
+)
 A_WORD = "ti-"
 # Calls mydocker with each, until one gets through: `sh -c EACH PYTHON MAIN ARRIVED PROGRAM WORD …`.
 EACH = """

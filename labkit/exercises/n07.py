@@ -115,25 +115,15 @@ def a_tiny_init(answer: Answer) -> str:
             trial.summary(),
             EARLY,
         )
-    status = random.randrange(20, 120)
-    with answer.start("sh", "-c", LEAVES, str(status)) as trial:
+    for status in (random.randrange(20, 120), 0):
+        _must_end_with(status, answer)
+    with answer.start("sh", "-c", DIES.format("KILL")) as trial:
         trial.until(lambda: trial.status is not None)
-        ended_well(trial, "the end of the program when its command has ended")
         want(
-            trial.status is not None,
-            "the end of the program when its command has ended",
-            f"one that goes on: {trial.summary()}",
-            "The command has left a process behind. PID 1 reaps all that end, but when the command "
-            "was it, PID 1 ends, and the kernel ends whoever is left.",
-        )
-        want(
-            trial.status == status,
-            "a program that ends with the status of its command",
-            f"status {trial.status}" if trial.status in (0, 1, 7, 255) else "another status",
-            "That was the status of an orphan, which failed before. Whose status counts?"
-            if trial.status == 7
-            else "The status goes two steps: from the command to PID 1, and from PID 1 to you. "
-            "What `wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
+            trial.status,
+            "a program that does not end with 0 when a signal has ended its command",
+            trial.summary(),
+            "`status >> 8` knows nothing of signals. `os.waitstatus_to_exitcode(status)` does.",
         )
     return "twenty orphans ended and none is a zombie; the command's status came through"
 
@@ -169,7 +159,7 @@ def another_signal(answer: Answer) -> str:
             "a container whose command runs",
             trial.summary(),
         )
-        for sent in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1"):
+        for sent in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"):
             arrives = "SIGINT" if sent == "SIGTERM" else sent
             wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"
             *got, last = handed_on(getattr(signal, sent)) or [""]
@@ -264,6 +254,29 @@ def outlive_mydocker(answer: Answer) -> str:
             "PID namespace does.",
         )
         return "`mydocker` was ended by SIGKILL, and the `sleep` in its container went on"
+
+
+def _must_end_with(status: int, answer: Answer) -> None:
+    """Run a command that leaves others behind, one of which has failed."""
+    with answer.start("sh", "-c", LEAVES, str(status)) as trial:
+        trial.until(lambda: trial.status is not None)
+        ended_well(trial, "the end of the program when its command has ended")
+        want(
+            trial.status is not None,
+            "the end of the program when its command has ended",
+            f"one that goes on: {trial.summary()}",
+            "The command has left a process behind. PID 1 reaps all that end, but when the "
+            "command was it, PID 1 ends, and the kernel ends whoever is left.",
+        )
+        want(
+            trial.status == status,
+            "a program that ends with the status of its command",
+            f"status {trial.status}" if trial.status in (0, 1, 7, 255) else "another status",
+            "That was the status of an orphan, which failed before. Whose status counts?"
+            if trial.status == 7
+            else "The status goes two steps: from the command to PID 1, and from PID 1 to you. "
+            "What `wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
+        )
 
 
 def _left(trial: Trial) -> list[Process]:

@@ -29,6 +29,10 @@ RIGHT = (0, 1, 1, 0)
 
 WRONG = {
     "01.1": [
+        (
+            solved("01.1", TTY, 'words[:1] and words[0].replace("i", "t") == "-tt"'),
+            "Only these two spellings",
+        ),
         (solved("01.1", TTY, 'words[:1] == ["-it"]'), "The old spelling has to stay"),
         (solved("01.1", TTY, 'words[:1] == ["-ti"] or ["-it"]'), "always true"),
         (

@@ -28,6 +28,17 @@ KEPT = """
         ended, status = os.wait()
         code = code or os.waitstatus_to_exitcode(status)
     os._exit(code)"""
+LAST_FAILURE = """
+    ended = code = 0
+    while ended != child:
+        ended, status = os.wait()
+        code = os.waitstatus_to_exitcode(status) or code
+    os._exit(code)"""
+SHIFTED = """
+    ended = 0
+    while ended != child:
+        ended, status = os.wait()
+    os._exit(status >> 8)"""
 ALL = """
     while True:
         try:
@@ -67,6 +78,8 @@ WRONG = {
         ("print('PID 1: no zombies')", "must not end before"),
         (INIT.format(flags=PID, before="", wait=FIRST_FAILURE, end=END), "must not end before"),
         (INIT.format(flags=PID, before="", wait=KEPT, end=END), "Whose status counts"),
+        (INIT.format(flags=PID, before="", wait=LAST_FAILURE, end=END), "Whose status counts"),
+        (INIT.format(flags=PID, before="", wait=SHIFTED, end=END), "knows nothing of signals"),
         (INIT.format(flags=PID, before="", wait=ALL, end=END), "when the command was it"),
         (INIT.format(flags=PID, before="", wait=ITS_OWN, end=END), "when the command was it"),
     ],
@@ -88,6 +101,7 @@ WRONG = {
         (solved("07.2", IF, f"{IF}        os.killpg(child, 15)\n"), "replaces it"),
         (solved("07.2", IF, "    if number == 15:\n        os.killpg(child, 2)\n"), "replaces it"),
         (solved("07.2", IF, "    if number in (1, 15):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("07.2", IF, "    if number in (12, 15):\n        number = 2\n"), "Only SIGTERM"),
         (solved("07.2", IF, "    if number <= 15:\n        number = 2\n"), "Only SIGTERM"),
     ],
     "07.3": [
