@@ -18,7 +18,7 @@ from labkit import grade, gradebook, marking, procfs, workbook
 from labkit.grade import Paper, Result
 from labkit.save import METADATA
 from tests.answers.stub import solution
-from tests.test_sandbox import gone, until
+from tests.test_sandbox import ORDINARY, gone, until
 
 COURSE = workbook.NOTEBOOKS.parent
 LOAD = "%load_ext labkit\nfrom labkit.check import check"
@@ -234,6 +234,18 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
         assert table[learner]["messages"].count(says) == 4
     assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
     assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
+
+
+def test_a_folder_that_cannot_be_read_is_no_reason_to_grade_nobody(tmp_path):
+    hand_in(tmp_path / "good", [RIGHT], "03-x.ipynb")
+    (tmp_path / "locked").mkdir(mode=0)
+    ask = "from labkit import grade, workbook; from pathlib import Path; import sys\n"
+    ask += "print(grade.papers([Path(sys.argv[1])], workbook.NOTEBOOKS))"
+    command = [*ORDINARY, sys.executable, "-c", ask, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert "learner='good'" in run.stdout, run.stderr
+    assert run.stdout.count("cannot read") == 1
+    assert f"cannot read {tmp_path}/locked: Permission denied" in run.stdout
 
 
 def test_nothing_found_is_one_line_and_no_table(tmp_path):

@@ -1,4 +1,4 @@
-"""What must not change unnoticed while the code is rebuilt: recorded in tests/guards, compared.
+"""What must not change unnoticed while the code is rebuilt: recorded in tools/recorded, compared.
 
     make guards            compare, show each difference, and end with 1 where there is one
     make guards RECORD=1   record anew; the reason goes into the commit
@@ -27,7 +27,7 @@ from labkit import workbook
 from tests import browser
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDED = ROOT / "tests" / "guards"
+RECORDED = ROOT / "tools" / "recorded"
 NOW = ROOT / "build" / "guards"
 REPORT = ROOT / "build" / "junit.xml"
 # A notebook, the words of the cell whose output is shown, and what that output must hold first.
