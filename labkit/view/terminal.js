@@ -43,6 +43,20 @@ function library(model) {
   return globalThis[READY];
 }
 
+// The kernel takes a comm's first message between two cells only, and later ones where it has last
+// said something: once it has answered, also while a cell runs. So nothing is said before that.
+function answered(model, send) {
+  return new Promise((resolve) => {
+    const receive = (message) => {
+      if (message.type !== "hello") return;
+      model.off("msg:custom", receive);
+      resolve();
+    };
+    model.on("msg:custom", receive);
+    send({ type: "hello" });
+  });
+}
+
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -267,8 +281,9 @@ function render({ model, el }) {
       hint.textContent = `A line at a time, without colours: ${error.message}.`.replace("..", ".");
       return new Lines(place, send);
     },
-  ).then((made) => {
+  ).then(async (made) => {
     screen = made;
+    await answered(model, send);
     aloud.checked = localStorage.getItem(ALOUD) === "yes";
     screen.readAloud(aloud.checked);
     aloud.addEventListener("change", () => {

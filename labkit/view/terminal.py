@@ -93,6 +93,8 @@ class Terminal(anywidget.AnyWidget):
             self._take(content["bytes"])
         elif kind == "size":
             self._resize(content["rows"], content["columns"])
+        elif kind == "hello":
+            self.send({"type": "hello"})
         elif kind == "library":
             self._send_library()
         elif kind == "open":
