@@ -263,6 +263,7 @@ class Notebook:
         self.page.locator(".lm-Menu").get_by_text("Theme", exact=True).click()
         self.page.locator(".lm-Menu").get_by_text(name, exact=True).click()
         self.page.locator(f'body[data-jp-theme-name="{name}"]').wait_for(state="attached")
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it fades in
 
 
 class Terminal:

@@ -134,9 +134,10 @@ def photograph(*, compare: bool) -> list[str]:
                 place = notebook.page.locator(f".jp-Notebook :visible{shown}").last
                 for theme, title in THEMES.items():
                     notebook.theme(title)
-                    place.scroll_into_view_if_needed()
+                    place.evaluate("e => e.scrollIntoView({ block: 'center' })")
                     name = f"pages/{book[:2]}-{theme}.png"
-                    taken = notebook.page.screenshot(path=NOW / name)
+                    panel = notebook.page.locator(".jp-NotebookPanel")
+                    taken = panel.screenshot(path=NOW / name)
                     print(f"  {name}", file=sys.stderr, flush=True)
                     if not compare:
                         continue
