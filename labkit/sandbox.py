@@ -46,10 +46,14 @@ FILES = 1024  # that a lab may have open, at least: the Linux kernel's own defau
 UNSETTLING = re.compile(
     r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
 )
-# As `-m ipykernel_launcher`, but the folder in which it starts has no say in its own imports (in
-# those of cells it has). Its own profile: a learner's IPython may show things in other ways.
-KERNEL = "import sys; del sys.path[0]; import ipykernel.kernelapp as k; k.launch_new_instance()"
-PROFILE = ("--profile=labkit", "--IPKernelApp.auto_create=True")
+# -P: the folder in which it starts has no say in the kernel's own imports; in those of cells it has,
+# from the first cell on. Its own profile: a learner's IPython may show things in other ways.
+KERNEL = ("-P", "-m", "ipykernel_launcher")
+PROFILE = (
+    "--profile=labkit",
+    "--IPKernelApp.auto_create=True",
+    "--IPKernelApp.exec_lines=__import__('sys').path.insert(0, '')",
+)
 
 
 def run(
@@ -118,7 +122,7 @@ def main(words: Sequence[str]) -> int:
         parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
         os.environ["JPY_PARENT_PID"] = "1"
         _settle()
-        program = [sys.executable, "-c", KERNEL, *words, *PROFILE]
+        program = [sys.executable, *KERNEL, *words, *PROFILE]
 
     def start() -> int:
         # What our starter ignores (nohup: SIGHUP; a script's `&`: SIGINT and SIGQUIT) a lab does
@@ -196,6 +200,7 @@ def _settle() -> None:
     for name in filter(UNSETTLING.match, tuple(os.environ)):
         del os.environ[name]
     os.environ["LC_ALL"] = "C.UTF-8"
+    os.environ["PYTHON_COLORS"] = "0"  # of tracebacks, from 3.13 on: ipykernel forces colours
     # As in an activated virtual environment: `python3` in a cell is the kernel's own.
     folder = os.path.dirname(sys.executable)
     os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", os.defpath)
