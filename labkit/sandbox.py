@@ -46,8 +46,8 @@ FILES = 1024  # that a lab may have open, at least: the Linux kernel's own defau
 UNSETTLING = re.compile(
     r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
 )
-# -P: the folder in which it starts has no say in the kernel's own imports; in those of cells it has,
-# from the first cell on. Its own profile: a learner's IPython may show things in other ways.
+# -P: the folder in which it starts has no say in the kernel's own imports. In those of cells it
+# has. Its own profile: a learner's IPython may show things in other ways.
 KERNEL = ("-P", "-m", "ipykernel_launcher")
 PROFILE = (
     "--profile=labkit",
