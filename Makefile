@@ -40,7 +40,7 @@ lint: browser
 	@echo "== format, lint, types"
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
-	@$(BIN)/python -m mypy $(wildcard labkit tests tools conftest.py)
+	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises tests tools conftest.py)
 
 PYTEST := $(BIN)/python -m pytest --nbval -q
 check: lint

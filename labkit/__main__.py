@@ -73,7 +73,7 @@ def _call(words: Sequence[str]) -> int:
 
 def run(words: Sequence[str]) -> int:
     """`labkit run`: call the runtime as it stands after a notebook, early ones in a sandbox."""
-    from labkit import cache
+    from labkit.course import cache
 
     # Where one of ours is closed, a pipe must not take its number.
     while (null := os.open(os.devnull, os.O_RDWR)) < 3:
@@ -93,7 +93,7 @@ def run(words: Sequence[str]) -> int:
             upto = option[2] if option[1] else rest.pop(0)
     folder = "" if as_delivered else cache.find(upto)
     if not folder:
-        from labkit import delivered, workbook
+        from labkit.course import delivered, workbook
 
         before = cache.look()
         try:
@@ -101,7 +101,7 @@ def run(words: Sequence[str]) -> int:
             if MAIN not in files:
                 raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
         except workbook.WorkbookError as error:
-            from labkit import rehearsal
+            from labkit.course import rehearsal
 
             return _fail(f"run: {error}{rehearsal.blame(upto, words)}")
         folder = str(workbook.install(files))
@@ -117,7 +117,7 @@ def run(words: Sequence[str]) -> int:
                 code = compile(file.read(), program, "exec")
             exec(code, {"__name__": "__main__", "__file__": program})
         except Exception as error:
-            from labkit import rehearsal
+            from labkit.course import rehearsal
 
             return _fail(f"run: {rehearsal.fault(error, upto, words, as_delivered)}")
         return 0
@@ -132,8 +132,8 @@ def run(words: Sequence[str]) -> int:
 
 def progress(words: Sequence[str]) -> int:
     """`labkit progress`: print what was passed, or forget it."""
-    from labkit import progress as room
-    from labkit import workbook
+    from labkit.course import progress as room
+    from labkit.course import workbook
 
     if not words:
         print(room.progress())
@@ -151,7 +151,7 @@ def progress(words: Sequence[str]) -> int:
 
 def reset(words: Sequence[str]) -> int:
     """`labkit reset`: ask, then bring a notebook back to how it was delivered."""
-    from labkit import delivered, workbook
+    from labkit.course import delivered, workbook
 
     yes = "--yes" in words
     numbers = [word for word in words if word != "--yes"]
@@ -196,7 +196,7 @@ def lab(words: Sequence[str]) -> int:
     """`labkit lab`: check the machine, print the address, become JupyterLab."""
     import argparse
 
-    from labkit import jupyter
+    from labkit.course import jupyter
 
     parser = argparse.ArgumentParser("labkit lab", description="Open the course in JupyterLab.")
     parser.add_argument("--port", type=int, default=8888, help="8888")
@@ -209,8 +209,8 @@ def lab(words: Sequence[str]) -> int:
 
 def save(words: Sequence[str]) -> int:
     """`labkit save`: run notebooks and write their outputs back."""
-    from labkit import workbook
-    from labkit.save import save as save_one
+    from labkit.course import workbook
+    from labkit.course.save import save as save_one
 
     try:
         books = [workbook.notebook(word)[1] for word in words]
@@ -229,14 +229,15 @@ def class_(words: Sequence[str]) -> int:
     """`labkit class`: write the learners' edition of the course."""
     from pathlib import Path
 
-    from labkit import classroom, workbook
+    from classroom import release
+    from labkit.course import workbook
 
     if len(words) != 1 or words[0].startswith("-"):
         return _fail("class wants one folder to write into: labkit class FOLDER", 2)
     folder = Path(words[0])
     try:
-        count = classroom.write(folder)
-    except (classroom.ClassroomError, workbook.WorkbookError, OSError) as error:
+        count = release.write(folder)
+    except (release.ClassroomError, workbook.WorkbookError, OSError) as error:
         return _fail(f"class: {error}")
     print(f"{folder} holds the learners' edition; {count} solutions were taken out.")
     return 0
@@ -248,9 +249,10 @@ def grade(words: Sequence[str]) -> int:
     import signal
     from pathlib import Path
 
-    from labkit import grade as grader
-    from labkit import gradebook, workbook
-    from labkit.marking import Limits
+    from classroom import grade as grader
+    from classroom import report
+    from classroom.worker import Limits
+    from labkit.course import workbook
 
     parser = argparse.ArgumentParser(
         "labkit grade",
@@ -286,7 +288,7 @@ def grade(words: Sequence[str]) -> int:
         return _fail(f"grade: {error}")
     except KeyboardInterrupt:
         stopped = True
-    written = gradebook.write(results, options.out)
+    written = report.write(results, options.out)
     print(f"{len(results)} of {len(papers)} notebooks graded: {' and '.join(map(str, written))}")
     return 130 if stopped else int(bool(problems or any(result.problem for result in results)))
 

@@ -120,7 +120,7 @@ def _keep_notebooks() -> None:
     if (ROOT / ".git").exists() or (ROOT / ".as-delivered").exists():
         return
     sys.path.insert(0, str(ROOT))
-    from labkit import delivered
+    from labkit.course import delivered
 
     try:
         delivered.keep(ROOT)

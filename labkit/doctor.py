@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import linux, procfs, sandbox, workbook
+from labkit import linux, procfs, sandbox
+from labkit.course import workbook
 from labkit.fork import forked
 
 ALL_FIVE = (

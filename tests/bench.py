@@ -20,7 +20,8 @@ from pathlib import Path
 
 from jupyter_client.manager import start_new_kernel
 
-from labkit import linux, sandbox, workbook
+from labkit import linux, sandbox
+from labkit.course import workbook
 
 PYTHON = "python -S -c pass"
 RUNTIME, RUN = "mydocker, version 6", "labkit run"

@@ -25,7 +25,7 @@ KEYS = int(os.environ.get("KEYS", "100"))
 IDLE = float(os.environ.get("IDLE", "20"))  # seconds
 SETTLED = 10  # seconds after which JupyterLab has done what it does once a page is open
 EMPTY = "None"
-OURS = """from labkit.progress import progress
+OURS = """from labkit.course.progress import progress
 from labkit.shell import Shell
 from labkit.view import Namespaces, Terminal
 shell = Shell()

@@ -395,7 +395,7 @@ def test_the_slider_of_notebook_04_steps_through_the_run(visit):
 
 
 def test_the_table_of_progress_leads_to_a_notebook(opened):
-    page = opened("from labkit.progress import progress\nprogress()").page
+    page = opened("from labkit.course.progress import progress\nprogress()").page
     page.get_by_role("progressbar", name="Exercises passed").wait_for()
     page.get_by_role("link", name="05 The vanishing /proc").click()
     page.get_by_role("heading", name="05 The vanishing /proc").wait_for()
@@ -403,7 +403,7 @@ def test_the_table_of_progress_leads_to_a_notebook(opened):
 
 
 def test_an_exercise_from_the_stub_to_passed(opened):
-    head = "%load_ext labkit\nfrom labkit.check import check"
+    head = "%load_ext labkit\nfrom labkit.exercise.check import check"
     notebook = opened(head, f"%%answer 03.1\n{stub('03.1')}", 'check("03.1")')
     page = notebook.page
     page.get_by_text("✗ 03.1 not yet").wait_for()
@@ -416,6 +416,6 @@ def test_an_exercise_from_the_stub_to_passed(opened):
     page.get_by_text("✓ 03.1 passed").wait_for()
     assert page.get_by_text("✗ 03.1 not yet").count() == 0
     shot(page, "exercise-passed")
-    page = opened("from labkit.progress import progress\nprogress()").page
+    page = opened("from labkit.course.progress import progress\nprogress()").page
     page.get_by_text(re.compile(r"^1 of [0-9]+ exercises passed\.")).wait_for()
     shot(page, "progress")

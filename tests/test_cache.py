@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import cache, workbook
+from labkit.course import cache, workbook
 from tests.browser import ROOT
 from tests.test_run import LABKIT
 from tests.test_workbook import book
@@ -228,7 +228,7 @@ def test_edits_in_quick_succession_are_seen(whole):
             assert labkit(whole, "run").stdout == f"{number}\n"
 
 
-NOTE_AT_ONCE = "from labkit import cache; cache.TICK = -10**18"
+NOTE_AT_ONCE = "from labkit.course import cache; cache.TICK = -10**18"
 FULL = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
 
 
@@ -243,7 +243,7 @@ def test_nor_by_what_pip_makes_of_the_command():
     command = [sys.executable, "-X", "importtime", LABKIT, "run", "--help"]
     said = subprocess.run(command, capture_output=True, text=True).stderr
     imported = {line.rpartition("|")[2].strip() for line in said.splitlines()}
-    assert "labkit.cache" in imported
+    assert "labkit.course.cache" in imported
     assert imported.isdisjoint(HEAVY)
 
 

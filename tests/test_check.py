@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit import check, exercise, progress, trial
-from labkit.check import Verdict, hint, judge, solution
-from labkit.exercise import Answer, Wrong, want
+from labkit import exercise
+from labkit.course import progress
+from labkit.exercise import Answer, Wrong, check, trial, want
+from labkit.exercise.check import Verdict, hint, judge, solution
 
 SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
 
@@ -191,7 +192,7 @@ def run(answer):
 
 def test_a_sandbox_that_is_refused_is_no_wrong_answer(magics, made_up, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("labkit.trial.sys.executable", "/bin/false")
+    monkeypatch.setattr("labkit.exercise.trial.sys.executable", "/bin/false")
     made_up(run)
     magics["answer"]("99.1", "x = 1")
     for _ in range(2):
@@ -330,7 +331,7 @@ def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
 
     limits = trial.Limits(seconds=1)
     monkeypatch.setattr(exercise, "Limits", lambda: limits)
-    monkeypatch.setattr("labkit.trial.Limits", lambda: limits)
+    monkeypatch.setattr("labkit.exercise.trial.Limits", lambda: limits)
     verdict = judge(made_up(judge_), text, {})
     assert verdict.passed == (found is None)
     assert found is None or found in verdict.found

@@ -8,14 +8,17 @@ import sys
 import nbformat
 import pytest
 
-from labkit import check, classroom, delivered, exercise, workbook
-from labkit.check import cells
-from labkit.classroom import ClassroomError
-from labkit.workbook import ANSWER, SOLUTION
+from classroom import release
+from classroom.release import ClassroomError
+from labkit import exercise
+from labkit.course import delivered, workbook
+from labkit.course.workbook import ANSWER, SOLUTION
+from labkit.exercise import check
+from labkit.exercise.check import cells
 from tests.answers.stub import solution
 from tests.test_notebooks import faults
 
-COURSE = classroom.COURSE
+COURSE = release.COURSE
 BOOKS = workbook.notebooks()
 NUMBERS = [number for path in BOOKS.values() for number in cells(path, SOLUTION)]
 
@@ -23,7 +26,7 @@ NUMBERS = [number for path in BOOKS.values() for number in cells(path, SOLUTION)
 @pytest.fixture(scope="module")
 def edition(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class") / "edition"
-    assert classroom.write(folder) == len(NUMBERS)
+    assert release.write(folder) == len(NUMBERS)
     return folder
 
 
@@ -92,12 +95,12 @@ def test_a_solution_below_an_empty_line_is_taken_out_as_well():
     sources = ["\n \n%%solution 03.1\nx = 1", "  %%solution 03.2\n  x = 1", "x = 1\n%%solution\n"]
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     book = nbformat.v4.new_notebook(cells=cells)
-    assert classroom.without_solutions(book) == 2
+    assert release.without_solutions(book) == 2
     assert [cell.source for cell in book.cells] == sources[2:]
 
 
 def test_solution_says_that_there_is_none(edition):
-    program = "from labkit import check; print(check.solution('03.1'))"
+    program = "from labkit.exercise import check; print(check.solution('03.1'))"
     environment = os.environ | {"PYTHONPATH": str(edition), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", program]
     run = subprocess.run(command, cwd=edition, env=environment, capture_output=True, text=True)
@@ -126,17 +129,17 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "file").touch()
     for name in ("full", "file", "nowhere/edition"):
         with pytest.raises(ClassroomError):
-            classroom.write(tmp_path / name)
+            release.write(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
     (tmp_path / "empty").mkdir()
-    classroom.write(tmp_path / "empty")
+    release.write(tmp_path / "empty")
     assert (tmp_path / "empty" / "Makefile").is_file()
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(nbformat, "write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        classroom.write(tmp_path / "edition")
+        release.write(tmp_path / "edition")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,8 @@ import pexpect
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from labkit import delivered, workbook
-from labkit.workbook import WorkbookError
+from labkit.course import delivered, workbook
+from labkit.course.workbook import WorkbookError
 from tests.browser import ROOT
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]

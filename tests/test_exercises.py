@@ -10,9 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit import exercise, workbook
-from labkit.check import cells
-from labkit.workbook import ANSWER, SOLUTION
+from labkit import exercise
+from labkit.course import workbook
+from labkit.course.workbook import ANSWER, SOLUTION
+from labkit.exercise.check import cells
 from tests.test_sandbox import Kernel
 
 BOOKS = workbook.notebooks()
@@ -32,7 +33,7 @@ def kernel(tmp_path_factory):
         patch.setenv("TMPDIR", str(folder))
         patch.setenv("LABKIT_WORK", str(folder / "work"))
         kernel = Kernel(folder)
-        kernel.run("%load_ext labkit\nfrom labkit.check import check")
+        kernel.run("%load_ext labkit\nfrom labkit.exercise.check import check")
         yield kernel, folder
         kernel.end()
 

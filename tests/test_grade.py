@@ -14,14 +14,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit import grade, gradebook, marking, procfs, workbook
-from labkit.grade import Paper, Result
-from labkit.save import METADATA
+from classroom import grade, report, worker
+from classroom.grade import Paper, Result
+from labkit import procfs
+from labkit.course import workbook
+from labkit.course.save import METADATA
 from tests.answers.stub import solution
 from tests.test_sandbox import ORDINARY, gone, until
 
 COURSE = workbook.NOTEBOOKS.parent
-LOAD = "%load_ext labkit\nfrom labkit.check import check"
+LOAD = "%load_ext labkit\nfrom labkit.exercise.check import check"
 RIGHT = f"%%answer 03.1\n{solution('03.1')}"
 WRONG = "%%answer 03.1\nprint('`sleep` is PID 1')"
 CHECK = 'check("03.1")'
@@ -41,7 +43,8 @@ for attempt in (
 open(target, "a").write("I was here")
 """
 TAMPER = """
-from labkit import check as room, progress
+from labkit.course import progress
+from labkit.exercise import check as room
 room.judge = lambda exercise, *_: room.Verdict(exercise.number, True, "", "all is well")
 progress.mark("03.1")
 """
@@ -239,7 +242,8 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
 def test_a_folder_that_cannot_be_read_is_no_reason_to_grade_nobody(tmp_path):
     hand_in(tmp_path / "good", [RIGHT], "03-x.ipynb")
     (tmp_path / "locked").mkdir(mode=0)
-    ask = "from labkit import grade, workbook; from pathlib import Path; import sys\n"
+    ask = "from classroom import grade; from labkit.course import workbook\n"
+    ask += "from pathlib import Path; import sys\n"
     ask += "print(grade.papers([Path(sys.argv[1])], workbook.NOTEBOOKS))"
     command = [*ORDINARY, sys.executable, "-c", ask, str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -336,7 +340,7 @@ def result(learner, passed=True, **more):
 
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path):
     names = ["=1+1", "+1", "-1", "@SUM(A1)", "anna"]
-    gradebook.write([result(name) for name in names], tmp_path)
+    report.write([result(name) for name in names], tmp_path)
     assert sorted(rows(tmp_path)) == sorted(["'=1+1", "'+1", "'-1", "'@SUM(A1)", "anna"])
 
 
@@ -350,7 +354,7 @@ def test_what_is_no_text_costs_nobody_a_grade(tmp_path):
 
 
 def test_the_page_escapes_everything_and_stands_alone(tmp_path):
-    gradebook.write([result(EVIL, runs=EVIL), result("b", problem=EVIL)], tmp_path)
+    report.write([result(EVIL, runs=EVIL), result("b", problem=EVIL)], tmp_path)
     page = (tmp_path / "grades.html").read_text()
     assert EVIL not in page
     assert page.count("&lt;script&gt;") == 7
@@ -358,11 +362,11 @@ def test_the_page_escapes_everything_and_stands_alone(tmp_path):
 
 
 def test_the_table_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    gradebook.write([result("anna")], tmp_path)
+    report.write([result("anna")], tmp_path)
     before = (tmp_path / "grades.csv").read_text()
     monkeypatch.setattr(Path, "replace", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        gradebook.write([result("bob")], tmp_path)
+        report.write([result("bob")], tmp_path)
     assert (tmp_path / "grades.csv").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grades.csv", "grades.html"]
 
@@ -374,11 +378,11 @@ def test_an_answer_changed_after_its_check_is_told_from_a_changed_check(tmp_path
     )
     book.cells = [nbformat.v4.new_code_cell(CHECK, outputs=[output])]
     nbformat.write(book, tmp_path / "03-mine.ipynb")
-    assert marking.shown(tmp_path / "03-mine.ipynb") == {"03.1"}
+    assert worker.shown(tmp_path / "03-mine.ipynb") == {"03.1"}
     for source in ("%%solution 03.1\nx = 1", "\n\n%%solution 03.1\nx = 1"):
         book.cells[0].source = source
         nbformat.write(book, tmp_path / "03-mine.ipynb")
-        assert marking.shown(tmp_path / "03-mine.ipynb") == set()
+        assert worker.shown(tmp_path / "03-mine.ipynb") == set()
 
 
 def test_a_folder_that_a_notebook_locked_or_nested_deeply_is_removed(tmp_path):
@@ -407,5 +411,5 @@ def test_a_table_that_cannot_be_written_is_told_before_the_work(monkeypatch, cap
 def test_a_file_that_is_no_notebook_is_not_told_by_our_name_for_it(tmp_path):
     path = tmp_path / "handed-in.ipynb"
     path.write_text('{"nbformat": 3, "worksheets": [{"cells": []}]}')
-    said = {marking.verdict(path, "01.1", {})[1], marking.run(path, tmp_path, marking.Limits())[0]}
+    said = {worker.verdict(path, "01.1", {})[1], worker.run(path, tmp_path, worker.Limits())[0]}
     assert said == {"it is not a Jupyter notebook. Is it half saved, or another kind of file?"}

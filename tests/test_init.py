@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import procfs, workbook
+from labkit import procfs
+from labkit.course import workbook
 from tests.terminals import Person
 from tests.test_sandbox import Kernel, gone, machine, until
 

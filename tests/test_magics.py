@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from labkit import delivered
+from labkit.course import delivered
 from tests.browser import ROOT
 
 

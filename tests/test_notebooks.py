@@ -10,8 +10,8 @@ from itertools import pairwise
 import nbformat
 import pytest
 
-from labkit import workbook
-from labkit.save import METADATA
+from labkit.course import workbook
+from labkit.course.save import METADATA
 from labkit.view import STEPS, four_steps
 
 ROOT = workbook.NOTEBOOKS.parent

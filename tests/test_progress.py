@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from labkit import progress, workbook
+from labkit.course import progress, workbook
 from tests.test_run import LABKIT
 
 

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
 
-from labkit.save import METADATA, strip
+from labkit.course.save import METADATA, strip
 from labkit.view import Quiz
 from labkit.view.quiz import QuizError
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from labkit import record, seccomp
-from labkit.record import Recording
+from labkit.trace import record, seccomp
+from labkit.trace.record import Recording
 from labkit.view import TimeLine
 from tests.test_sandbox import ORDINARY
 
@@ -17,8 +17,10 @@ RUN = "python3 mydocker/main.py run -ti /bin/sh"
 # Runs in a sandbox, in the folder of a runtime, with this Python as python3.
 PROGRAM = """
 import base64, os, pickle, signal, sys, threading, time
-from labkit import linux, procfs, record as room, sandbox, seccomp, workbook
-from labkit.record import record
+from labkit import linux, procfs, sandbox
+from labkit.course import workbook
+from labkit.trace import record as room, seccomp
+from labkit.trace.record import record
 
 RUN = {run!r}
 
@@ -332,7 +334,7 @@ def test_what_cannot_be_recorded(command, timeout, kind, message):
 
 
 def test_a_recording_in_a_recording_says_why_not():
-    inner = "from labkit.record import record; record('true')"
+    inner = "from labkit.trace.record import record; record('true')"
     command = f'NO_COLOR=1 python3 -c "{inner}"'
     output = in_lab(f"show(record({command!r}).output)")
     assert "RecordError: a run cannot be recorded here: seccomp(" in output

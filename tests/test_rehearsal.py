@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import rehearsal, workbook
-from labkit.workbook import NOTEBOOKS
+from labkit.course import rehearsal, workbook
+from labkit.course.workbook import NOTEBOOKS
 from tests.test_sandbox import until
 
 INIT = "mydocker/init.py"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import workbook
+from labkit.course import workbook
 from tests.test_sandbox import ORDINARY, machine
 
 NOTHING = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")

@@ -364,7 +364,7 @@ def test_no_descriptor_is_too_high_to_wait_for():
 
 
 def test_no_descriptor_is_too_high_for_a_judge(kernel):
-    kernel.run(f"%load_ext labkit\nfrom labkit.check import check\n{OPEN_MANY}")
+    kernel.run(f"%load_ext labkit\nfrom labkit.exercise.check import check\n{OPEN_MANY}")
     kernel.run(f"%%answer 02.1\n{solution('02.1')}")
     assert kernel.run("check('02.1')").startswith("✓ 02.1 passed")
 

@@ -14,7 +14,8 @@ import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 
-from labkit import doctor, jupyter, workbook
+from labkit import doctor
+from labkit.course import jupyter, workbook
 from tests.browser import free_port
 from tests.test_run import LABKIT
 from tests.test_sandbox import ORDINARY, gone, procfs, until

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from labkit.procfs import Process
-from labkit.record import Log, Moment, Recording
+from labkit.trace.record import Log, Moment, Recording
 from labkit.view import TimeLine
 from labkit.view import timeline as room
 from labkit.view.drawing import columns, measure

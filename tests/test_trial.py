@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit import procfs
-from labkit.trial import Limits, Trial
+from labkit.exercise.trial import Limits, Trial
 from tests.test_sandbox import ORDINARY, gone, until
 
 SLEEP = ("sleep", "1000")
@@ -61,7 +61,7 @@ def test_a_program_that_does_not_exist(start):
 
 def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from labkit import trial\n"
+        "import os, sys; from pathlib import Path; from labkit.exercise import trial\n"
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
         "before = os.listdir('/proc/self/fd')\n"
         "try: trial.Trial(['true'], Path.cwd())\n"
@@ -193,7 +193,7 @@ def test_a_file_has_a_limit(start, tmp_path):
 def test_a_lower_limit_of_the_starter_stays(tmp_path):
     """As after `ulimit`, or in a class whose administrator has set some."""
     code = (
-        "from pathlib import Path; from labkit.trial import Trial\n"
+        "from pathlib import Path; from labkit.exercise.trial import Trial\n"
         "with Trial(['cat', '/proc/self/limits'], Path.cwd()) as trial:\n"
         "    trial.wait()\n"
         "    print(trial.output)\n"
@@ -243,7 +243,7 @@ def test_a_second_close_does_nothing(start):
 
 def test_it_ends_when_its_judge_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from labkit.trial import Trial\n"
+        "import sys; from pathlib import Path; from labkit.exercise.trial import Trial\n"
         f"trial = Trial({SLEEP!r}, Path({str(tmp_path)!r}))\n"
         f"print(trial.until(lambda: trial.find(*{SLEEP!r})).pid, flush=True)\n"
         "trial.wait()\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import procfs, workbook
+from labkit import procfs
+from labkit.course import workbook
 from tests.terminals import Person, many_descriptors
 from tests.test_sandbox import ORDINARY, until
 

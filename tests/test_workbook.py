@@ -15,8 +15,8 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from labkit import magics, workbook
-from labkit.workbook import Change, Workbook, WorkbookError
+from labkit.course import magics, workbook
+from labkit.course.workbook import Change, Workbook, WorkbookError
 
 
 @pytest.fixture
@@ -105,9 +105,11 @@ def test_a_file_without_a_text_is_refused_by_ipython_and_so_here(folder):
 
 
 def test_reading_cells_does_not_wait_for_ipython():
-    program = "import sys; from labkit import workbook as w; w.runtime(); print(*sys.modules)"
+    program = (
+        "import sys; from labkit.course.workbook import runtime; runtime(); print(*sys.modules)"
+    )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "labkit.workbook" in run.stdout
+    assert "labkit.course.workbook" in run.stdout
     assert "IPython" not in run.stdout
 
 

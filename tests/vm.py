@@ -316,7 +316,7 @@ class Test(Host):
     def vanishing_proc(self) -> None:
         """As a learner on a systemd machine meets it: as root, with no sandbox in between."""
         install = (
-            "from labkit import workbook; "
+            "from labkit.course import workbook; "
             "print(workbook.install(workbook.runtime('{}')) / 'mydocker/main.py')"
         )
         program = {

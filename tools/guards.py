@@ -23,7 +23,7 @@ from pathlib import Path
 
 import nbformat
 
-from labkit import workbook
+from labkit.course import workbook
 from tests import browser
 
 ROOT = Path(__file__).resolve().parent.parent

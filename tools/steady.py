@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from labkit import workbook
+from labkit.course import workbook
 
 RUNS = os.environ.get("RUNS", "50")
 REPORTS = Path("build/steady")

@@ -11,7 +11,7 @@ import anywidget
 import traitlets
 
 from labkit.procfs import Process
-from labkit.record import SELF, Moment, Recording, Tree
+from labkit.trace.record import SELF, Moment, Recording, Tree
 from labkit.view.drawing import Drawing, Picture, columns, fit_columns, visible
 from labkit.view.steps import STEPS
 
@@ -32,7 +32,7 @@ class TimeLine(Picture):
     What is saved with a notebook shows the order alone, which is the same in every run.
 
     Attributes:
-        recording: what `labkit.record.record` returned.
+        recording: what `labkit.trace.record.record` returned.
     """
 
     recording: Recording

@@ -1,8 +1,8 @@
 """The stubs and solutions that the notebooks hold."""
 
-from labkit import workbook
-from labkit.check import cells
-from labkit.workbook import ANSWER, SOLUTION
+from labkit.course import workbook
+from labkit.course.workbook import ANSWER, SOLUTION
+from labkit.exercise.check import cells
 
 
 def stub(number):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want, written
+from labkit.exercise.trial import PROGRAM
 from labkit.procfs import Process
-from labkit.trial import PROGRAM
 
 SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"

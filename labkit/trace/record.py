@@ -2,7 +2,7 @@
 
 A log line is read when the process that wrote it is already further on, so a process tree taken
 then would be false. Here each process of the run stands still in its call until the tree has been
-read (`labkit.seccomp`). Reads; draws nothing.
+read (`labkit.trace.seccomp`). Reads; draws nothing.
 """
 
 import contextlib
@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from labkit import linux, procfs, seccomp
+from labkit import linux, procfs
 from labkit.procfs import Process
 from labkit.shell import Shell, ShellError
+from labkit.trace import seccomp
 
 MOST = 1000  # moments of one recording
 LONGEST = 4096  # bytes of a text that are kept
@@ -170,7 +171,7 @@ class _Session:
         return self._result
 
     def _record(self, recorder: "_Recorder") -> Recording:
-        argv = [sys.executable, "-m", "labkit.seccomp", recorder.address, "/bin/sh"]
+        argv = [sys.executable, "-m", "labkit.trace.seccomp", recorder.address, "/bin/sh"]
         try:
             shell = Shell(argv, timeout=self._timeout)
         except ShellError as error:

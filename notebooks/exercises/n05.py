@@ -9,8 +9,8 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, ended_well, exercise, want
+from labkit.exercise.trial import Limits
 from labkit.procfs import Mount, Process
-from labkit.trial import Limits
 
 RUN = "python3 mydocker/main.py run"
 # Commands, each with a hint at its status.

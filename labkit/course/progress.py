@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labkit import workbook
-from labkit.workbook import NOTEBOOKS, WorkbookError
+from labkit.course import workbook
+from labkit.course.workbook import NOTEBOOKS, WorkbookError
 
 _HEADING = re.compile(r"^### ([0-9]{2}\.[0-9]+) +(.+?) *$", re.MULTILINE)
 _TITLE = re.compile(r"^# (?:[0-9]{2} +)?(.+?) *$", re.MULTILINE)

@@ -22,9 +22,10 @@ from errno import ELOOP, ENOTDIR
 from pathlib import Path
 from typing import TypedDict
 
-from labkit import delivered, sandbox, workbook
-from labkit.check import cells
-from labkit.marking import JUDGED, START, Limits
+from classroom.worker import JUDGED, START, Limits
+from labkit import sandbox
+from labkit.course import delivered, workbook
+from labkit.exercise.check import cells
 
 ROOT = workbook.NOTEBOOKS.parent
 NOBODY = "nobody"
@@ -135,7 +136,7 @@ def user() -> str:
     """
     if os.geteuid() != 0:
         return ""
-    command = [sys.executable, "-Ps", "-c", "import labkit.marking, ipykernel"]
+    command = [sys.executable, "-Ps", "-c", "import classroom.worker, ipykernel"]
     with tempfile.TemporaryDirectory(prefix="labkit-grade-") as place:
         Path(place).chmod(0o755)
         try:
@@ -233,7 +234,7 @@ class _Worker:
             words = [copy, files, ",".join(paper.exercises), run, json.dumps(asdict(limits))]
             command = [*python, "labkit.sandbox", "--sealed", self._folder, "--"]
             self._process = subprocess.Popen(
-                [*map(str, [*command, *python, "labkit.marking", *words])],
+                [*map(str, [*command, *python, "classroom.worker", *words])],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, Wrong, ended_well, exercise, staying, want
+from labkit.exercise.trial import Trial
 from labkit.procfs import Process
-from labkit.trial import Trial
 
 SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"

@@ -20,9 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from labkit import exercise, procfs, sandbox, workbook
-from labkit.check import cells, judge
-from labkit.workbook import ANSWER, SOLUTION
+from labkit import exercise, procfs, sandbox
+from labkit.course import workbook
+from labkit.course.workbook import ANSWER, SOLUTION
+from labkit.exercise.check import cells, judge
 
 JUDGED = 60  # seconds for all that a judge does with one answer
 SHOWN = 300  # characters of a message

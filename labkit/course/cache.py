@@ -9,8 +9,8 @@ import os
 import sys
 import time
 
-LABKIT = os.path.dirname(os.path.realpath(__file__))
-NOTEBOOKS = os.path.join(os.path.dirname(LABKIT), "notebooks")
+HERE = os.path.dirname(os.path.realpath(__file__))
+NOTEBOOKS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "notebooks")
 # `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
 try:
     _START = os.getcwd()
@@ -56,7 +56,7 @@ def look(folder: str = "") -> Look:
         OSError: there is no folder of notebooks.
     """
     now = time.time_ns()
-    paths = [f"{LABKIT}/workbook.py"]  # which reads the others
+    paths = [f"{HERE}/workbook.py"]  # which reads the others
     paths += sorted(f"{NOTEBOOKS}/{n}" for n in os.listdir(NOTEBOOKS) if n.endswith(".ipynb"))
     walk = os.walk(folder, followlinks=True)
     paths += sorted(f"{place}/{name}" for place, _, names in walk for name in names)

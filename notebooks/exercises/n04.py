@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
+from labkit.exercise.trial import PROGRAM, Trial
 from labkit.procfs import Process
-from labkit.trial import PROGRAM, Trial
 
 SLEEP = ("sleep", "1000")
 # Sets up whatever is asked about, stops until the judge has looked, and becomes another program.

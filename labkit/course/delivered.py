@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from labkit import workbook
-from labkit.workbook import Source, WorkbookError
+from labkit.course import workbook
+from labkit.course.workbook import Source, WorkbookError
 
 COURSE = workbook.NOTEBOOKS.parent
 COPY = ".as-delivered"  # `vm/guest/labkit-course` writes it too

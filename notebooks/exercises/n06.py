@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want
+from labkit.exercise.trial import Trial
 from labkit.procfs import Process
-from labkit.trial import Trial
 
 SLEEP = ("sleep", "1000")
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import nbformat
 
-from labkit import delivered, workbook
+from labkit.course import delivered, workbook
 
 COURSE = workbook.NOTEBOOKS.parent
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
 TESTS = ("__init__.py", "browser.in", "browser.lock", "sanitize.cfg")
+# What a folder of notebooks holds besides.
+BESIDE = ("exercises", "images")
 # What the text says about a cell that is not there: a sentence, or a part of one.
 _COLLAPSED = re.compile(r"[.;,] [^.;,]*\bin (?:a|the) collapsed cell\b[^.;]*(?=[.;])")
 
@@ -106,7 +108,7 @@ def _files(course: Path) -> Iterator[Path]:
                 not path.is_file()
                 or any(part == "__pycache__" or part.startswith(".") for part in inside.parts[1:])
                 or (name == "tests" and str(inside.relative_to(name)) not in TESTS)
-                or (name == "notebooks" and path not in books and inside.parts[1] != "images")
+                or (name == "notebooks" and path not in books and inside.parts[1] not in BESIDE)
             ):
                 continue
             yield inside

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit import delivered, rehearsal, workbook
-from labkit.trial import NoSandbox
-from labkit.workbook import Change, Workbook, WorkbookError
+from labkit.course import delivered, rehearsal, workbook
+from labkit.course.workbook import Change, Workbook, WorkbookError
+from labkit.exercise.trial import NoSandbox
 
 T = TypeVar("T")
 

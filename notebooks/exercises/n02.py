@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
-from labkit.trial import Trial
+from labkit.exercise.trial import Trial
 
 SLEEP, SLEEP_2 = ("sleep", "1000"), ("sleep", "2000")
 SIX = ("mnt", "uts", "ipc", "pid", "net", "cgroup")

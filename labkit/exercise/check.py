@@ -1,6 +1,6 @@
 """Exercises in a notebook: `%%answer` keeps an answer, `check` judges it, `hint` helps.
 
-What an exercise wants stands in the notebook's text, and its judge in `labkit.exercises`.
+What an exercise wants stands in the notebook's text, and its judge in `notebooks/exercises`.
 """
 
 import html
@@ -13,10 +13,11 @@ from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any
 
-from labkit import exercise, progress, workbook
+from labkit import exercise
+from labkit.course import progress, workbook
+from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import Exercise, Wrong
-from labkit.trial import NoSandbox
-from labkit.workbook import ANSWER, SOLUTION
+from labkit.exercise.trial import NoSandbox
 
 SHOWN = 300  # characters of what was found
 # What a machine runs out of, whatever an answer does.

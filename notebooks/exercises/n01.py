@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
-from labkit.trial import Trial
+from labkit.exercise.trial import Trial
 
 MAIN = "mydocker/main.py"
 ARRIVED = "arrived.json"

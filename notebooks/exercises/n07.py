@@ -9,8 +9,8 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, Answer, ended_well, exercise, want, written
+from labkit.exercise.trial import Trial
 from labkit.procfs import Process
-from labkit.trial import Trial
 
 SLEEP = ("sleep", "1000")
 MYDOCKER = (sys.executable, "mydocker/main.py")

@@ -6,7 +6,7 @@ status, the terminal, and raises `Wrong` with what was wanted, what was found an
 
 import contextlib
 import fcntl
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.trial import Limits, Trial
+from labkit.course import workbook
+from labkit.exercise.trial import Limits, Trial
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 LONGEST = 2**20  # bytes that a judge reads of a file
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 YOUNG = 60  # seconds
+JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
 # Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
@@ -176,9 +178,13 @@ def exercise(number: str, path: str, *hints: str) -> Callable[[Judge], Judge]:
 def find(number: str) -> Exercise | None:
     """Return an exercise by its number, None where there is none."""
     if NUMBER.fullmatch(number):
-        module = f"labkit.exercises.n{number[:2]}"
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(module)
+        path = JUDGES / f"n{number[:2]}.py"
+        name = f"exercises.{path.stem}"
+        if name not in sys.modules and path.is_file():
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec and spec.loader
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
     return _KNOWN.get(number)
 
 

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labkit import delivered, workbook
-from labkit.trial import Limits, Trial
-from labkit.workbook import Source
+from labkit.course import delivered, workbook
+from labkit.course.workbook import Source
+from labkit.exercise.trial import Limits, Trial
 
 MAIN = "mydocker/main.py"
 # Every version knows these words; the first ones hand on a single word of the command.

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from labkit.check import code
-from labkit.grade import Result
+from classroom.grade import Result
+from labkit.exercise.check import code
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
 _STYLE = """

@@ -6,7 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
-from labkit import doctor, workbook
+from labkit import doctor
+from labkit.course import workbook
 
 HOST = "127.0.0.1"
 # A kernel's socket is a file with about this many characters after the runtime folder's name,
@@ -48,7 +49,7 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         f"--ServerApp.root_dir={workbook.NOTEBOOKS}",
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
-        "--ServerApp.kernel_websocket_connection_class=labkit.server.PromptConnection",
+        "--ServerApp.kernel_websocket_connection_class=labkit.course.server.PromptConnection",
         # Each page would have Node.js look whether JupyterLab should be built again: a second.
         "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",

@@ -27,7 +27,7 @@ from labkit import procfs, sandbox
 from labkit.procfs import Process
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 BEAT = 0.02  # seconds between two looks
 QUIET = 2.0  # seconds without any change after which nothing is expected any more
 LOOKS = 25  # after as many, one that never rests is taken for one that stays

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from textwrap import dedent
 from typing import Any
 
-from labkit import cache
+from labkit.course import cache
 
 NOTEBOOKS = Path(cache.NOTEBOOKS)
 # What helps where the working folder cannot be written.

@@ -1,0 +1,1 @@
+"""For instructors: the release version, grading, the report."""

@@ -1,1 +1,0 @@
-"""The judges of the exercises, one module for each notebook."""
