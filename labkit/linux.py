@@ -312,6 +312,21 @@ def write(fd: int, data: bytes) -> int:
         set_signal_mask(before)
 
 
+def poll(*fds: int, seconds: float | None = None) -> set[int]:
+    """Wait until something can be read, and return where; a descriptor's end counts. See poll(2).
+
+    Args:
+        *fds: descriptors, also above 1023, which select(2) does not take.
+        seconds: return an empty set after as many; None waits as long as it takes.
+    """
+    import select  # which no container start needs
+
+    events = select.poll()
+    for fd in fds:
+        events.register(fd, select.POLLIN)
+    return {fd for fd, _ in events.poll(None if seconds is None else max(seconds, 0) * 1000)}
+
+
 def signalfd(mask: int) -> int:
     """Return a descriptor from which signals can be read that wait. See signalfd(2).
 

@@ -7,14 +7,17 @@ of a network link, it asks from a thread that enters the other namespace for tha
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from labkit import linux
 
 T = TypeVar("T")
 
+POLL_INTERVAL = 0.002  # seconds; of what no event tells
 NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 
 
@@ -39,6 +42,30 @@ class Process:
     state: str
     command: tuple[str, ...]
     resident: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """The processes of a tree that are set apart from this process here, see `container_in`.
+
+    Attributes:
+        first: the topmost of them.
+        namespaces: those that it is in, kind to inode.
+        own: the kinds in which it differs from this process here.
+        pids: all that are in it, by their PIDs here.
+    """
+
+    first: Process
+    namespaces: dict[str, int]
+    own: frozenset[str]
+    pids: frozenset[int]
+
+    def pid_inside(self, process: Process) -> int | None:
+        """Return a process's PID as the container counts; None outside, or where it is the same."""
+        level = len(self.first.pids)
+        if "pid" not in self.own or process.pid not in self.pids or len(process.pids) < level:
+            return None
+        return process.pids[level - 1]
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,52 @@ def tree(root: int) -> Iterator[tuple[int, Process]]:
         todo += [(depth + 1, child) for child in reversed(children.pop(pid, []))]
 
 
+def settled_tree(root: int, timeout: float) -> list[tuple[int, Process]]:
+    """Return a tree in which no process is about to become another program.
+
+    One such is the child that a shell has made for `sleep 100 &`, until it calls execve(2).
+
+    Args:
+        root: as for `tree`.
+        timeout: seconds; after as many, the tree is returned as it is.
+    """
+    deadline = time.monotonic() + timeout
+    while _is_about_to_exec(found := list(tree(root))) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL)
+    return found
+
+
+def container_in(tree: Sequence[tuple[int, Process]]) -> Container | None:
+    """Return the container in a tree; None where all share this process's namespaces.
+
+    Its first process is the first that has another namespace than this process here, of any kind.
+    One that only made a PID namespace for its children, as `unshare --fork` does, gives way to the
+    first of these.
+
+    Args:
+        tree: depth and process, each parent before its children. Some may have ended meanwhile.
+    """
+    ours, its = namespaces(), cache(_namespaces)
+
+    def own(process: Process) -> frozenset[str]:
+        return frozenset(k for k, inode in its(process.pid).items() if ours.get(k, inode) != inode)
+
+    members = [process for _, process in tree]
+    first = next((process for process in members if own(process)), None)
+    if first is None:
+        return None
+    if "pid" not in own(first):
+        children = (process for process in members if process.ppid == first.pid)
+        first = next((child for child in children if "pid" in own(child)), first)
+    kinds, inside = own(first), set[int]()
+    for process in members:
+        if process.ppid in inside or all(
+            its(process.pid).get(kind) == its(first.pid)[kind] for kind in kinds
+        ):
+            inside.add(process.pid)
+    return Container(first, its(first.pid), kinds, frozenset(inside))
+
+
 def mounts(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
 
@@ -213,6 +286,27 @@ def has_capability(bit: int) -> bool:
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> bit & 1)
     return False
+
+
+def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
+    """Whether a process, at work, still bears its parent's command, or is just changing it."""
+    known = {process.pid: process for _, process in tree}
+    for _, found in tree:
+        if found.pid == os.getpid():  # it is at work here
+            continue
+        parent = known.get(found.ppid) or process(found.ppid)
+        if found.state in "RD" and parent and parent.command == found.command:
+            return True
+        if found.state != "Z" and not found.command:
+            return True
+    return False
+
+
+def _namespaces(pid: int) -> dict[str, int]:
+    try:
+        return namespaces(pid)
+    except OSError:  # it has ended, or is another user's
+        return {}
 
 
 def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:

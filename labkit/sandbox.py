@@ -19,7 +19,6 @@ import fcntl
 import os
 import re
 import resource
-import select
 import signal
 import stat
 import sys
@@ -162,21 +161,8 @@ def end(launcher: "subprocess.Popen[Any]") -> None:
     launcher.kill()
     launcher.wait()
     if gone is not None:
-        wait_for(gone)  # with PID 1 all others have ended
+        linux.poll(gone)  # with PID 1 all others have ended
         os.close(gone)
-
-
-def wait_for(*descriptors: int, seconds: float | None = None) -> set[int]:
-    """Wait until something can be read, and return where; poll(2) takes numbers above 1023, too.
-
-    Args:
-        *descriptors: of each counts what can be read, and its end.
-        seconds: return nothing after as many; without them, wait as long as it takes.
-    """
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
-    return {found for found, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
 def limit(kind: int, most: int, pid: int = 0) -> None:
@@ -269,7 +255,7 @@ def _be_first_process(
 ) -> int:
     """PID 1: lives as long as PID 2 and the launcher do."""
     linux.set_parent_death_signal(signal.SIGKILL)
-    if wait_for(alive, seconds=0):  # the launcher was gone before the line above
+    if linux.poll(alive, seconds=0):  # the launcher was gone before the line above
         return 128 + signal.SIGKILL
     os.close(alive)
     if session:
@@ -309,7 +295,7 @@ def _supervise(child: int, session: bool, mask: Iterable[int], watched: int | No
         signal.signal(key, (lambda *_: None) if session else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     while True:
-        ready = wait_for(wake) if watched is None else wait_for(wake, watched)
+        ready = linux.poll(wake) if watched is None else linux.poll(wake, watched)
         if watched in ready:
             os.kill(child, signal.SIGKILL)
             watched = None

@@ -491,7 +491,7 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
             if ready & select.POLLOUT:
                 self._type()
             if self._ended in events:  # what it printed last may still be on its way
-                ready |= _is_readable(self.child_fd, 0.05) and select.POLLIN
+                ready |= select.POLLIN if linux.poll(self.child_fd, seconds=0.05) else 0
             if ready & (select.POLLIN | select.POLLHUP):
                 data = self._read()
                 if not data:  # nobody has the other end any more
@@ -531,10 +531,10 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
     def _reap(self) -> None:
         """Wait for the command, which has ended or lost its terminal, and say that it is over."""
         for numbers in GOODBYE:
-            if _is_readable(self._ended, 0):
+            if linux.poll(self._ended, seconds=0):
                 break
             self.send_signals(*numbers)
-            _is_readable(self._ended, 0.5)
+            linux.poll(self._ended, seconds=0.5)
         self.wait()
         with self._delivery:
             with self._changed:
@@ -554,13 +554,6 @@ class _Pty(pexpect.spawn):  # type: ignore[misc]
                 traceback.print_exc()
                 with contextlib.suppress(ValueError):
                     self._listeners.remove(listener)
-
-
-def _is_readable(fd: int, seconds: float) -> bool:
-    """Wait until something can be read (not by select, which takes no descriptor from 1024 on)."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _forget_signals() -> None:

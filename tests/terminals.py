@@ -5,22 +5,15 @@ import fcntl
 import os
 import pty
 import resource
-import select
 import signal
 import struct
 import termios
 import time
 from collections.abc import Iterator
 
+from labkit import linux
+
 PATIENCE = 10  # seconds until a test gives up
-
-
-def readable(seconds, *descriptors):
-    """Wait until something can be read from some of these, and return which."""
-    poll = select.poll()
-    for fd in descriptors:
-        poll.register(fd, select.POLLIN)
-    return {fd for fd, _ in poll.poll(max(seconds, 0) * 1000)}
 
 
 class Person:
@@ -77,7 +70,7 @@ class Person:
         end = time.monotonic() + PATIENCE
         while wanted not in self.screen:
             left = end - time.monotonic()
-            assert readable(left, self.terminal), (
+            assert linux.poll(self.terminal, seconds=left), (
                 f"{wanted!r} did not come; the screen: {self.screen[-2000:]!r}"
             )
             try:
@@ -95,7 +88,7 @@ class Person:
         end = time.monotonic() + PATIENCE
         try:
             while True:
-                ready = readable(end - time.monotonic(), pidfd, self.terminal)
+                ready = linux.poll(pidfd, self.terminal, seconds=end - time.monotonic())
                 assert ready, f"it did not end; the screen: {self.screen[-2000:]!r}"
                 if self.terminal in ready:
                     try:

@@ -160,6 +160,16 @@ def test_a_signal_of_the_terminals_own_is_told_from_one_that_a_process_sent():
     assert forked(body) == "2 1"
 
 
+def test_poll_names_the_descriptors_that_can_be_read_or_have_ended():
+    pipes = (quiet, _), (said, writer), (ended, other) = [os.pipe() for _ in range(3)]
+    assert linux.poll(quiet, said, ended, seconds=0) == set()
+    os.write(writer, b"x")
+    os.close(other)
+    assert linux.poll(quiet, said, ended) == {said, ended}
+    for fd in {fd for pipe in pipes for fd in pipe} - {other}:
+        os.close(fd)
+
+
 def test_which_signals_are_ignored():
     def body():
         before = linux.ignored_signals()

@@ -89,3 +89,49 @@ def test_a_name_with_a_form_feed_in_it():
         print(repr(procfs.processes()[os.getpid()].name))
 
     assert in_sandbox(body) == repr("a\x0cb\rc")
+
+
+def container_of(*command):
+    """Start a command as root of a user namespace; return its tree and the container in it."""
+    unshare = ["unshare", "--user", "--map-root-user", "unshare", *command, "sh", "-c"]
+    with subprocess.Popen([*unshare, "echo; exec sleep 100"], stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        tree = procfs.settled_tree(child.pid, 60)
+        found = procfs.container_in(tree)
+        os.kill(tree[-1][1].pid, signal.SIGKILL)
+    return [process for _, process in tree], found
+
+
+def test_without_a_namespace_of_its_own_there_is_no_container():
+    assert procfs.container_in(list(procfs.tree(os.getpid()))) is None
+    assert procfs.container_in([]) is None
+
+
+def test_the_first_process_with_another_namespace_is_the_container():
+    (sleep,), container = container_of("--uts")
+    assert (container.first, container.pids) == (sleep, {sleep.pid})
+    assert container.own == {"user", "uts"}
+    assert container.namespaces["net"] == procfs.namespaces()["net"]
+    assert container.pid_inside(sleep) is None
+
+
+def test_a_process_that_made_a_pid_namespace_for_its_children_alone_gives_way_to_them():
+    (unshare, sleep), container = container_of("--fork", "--pid")
+    assert (container.first, container.pids) == (sleep, {sleep.pid})
+    assert container.own == {"user", "pid"}
+    assert (container.pid_inside(sleep), container.pid_inside(unshare)) == (1, None)
+
+
+def test_a_process_that_is_about_to_exec_is_waited_for(tmp_path, monkeypatch):
+    go = tmp_path / "go"
+    script = f"while ! [ -e {go} ]; do :; done; exec sleep 100"
+    program = ["sh", "-c", f"({script}) & wait"]
+    with subprocess.Popen(program, start_new_session=True) as shell:
+        while len(list(procfs.tree(shell.pid))) < 2:
+            pass
+        at_once = procfs.settled_tree(shell.pid, 0)
+        monkeypatch.setattr("time.sleep", lambda _: go.touch())
+        settled = procfs.settled_tree(shell.pid, 60)
+        os.killpg(shell.pid, signal.SIGKILL)
+    assert [process.name for _, process in at_once] == ["sh", "sh"]
+    assert [process.name for _, process in settled] == ["sh", "sleep"]

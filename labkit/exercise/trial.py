@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from labkit import procfs, sandbox
+from labkit import linux, procfs, sandbox
 from labkit.procfs import Process
 
 T = TypeVar("T")
@@ -226,7 +226,7 @@ class Trial:
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > QUIET:
                 return None
-            sandbox.wait_for(*([self._ours] if self.status is None else []), seconds=BEAT)
+            linux.poll(*([self._ours] if self.status is None else []), seconds=BEAT)
 
     def stays(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""
