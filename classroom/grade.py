@@ -25,7 +25,7 @@ from typing import TypedDict
 from classroom.worker import JUDGED, START, Limits
 from labkit import sandbox
 from labkit.course import delivered, workbook
-from labkit.exercise.check import cells
+from labkit.exercise.verdict import cells
 
 ROOT = workbook.NOTEBOOKS.parent
 NOBODY = "nobody"

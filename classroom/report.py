@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from classroom.grade import Result
-from labkit.exercise.check import code
+from labkit.exercise.verdict import code
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
 _STYLE = """

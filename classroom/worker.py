@@ -23,7 +23,7 @@ from typing import Any
 from labkit import exercise, procfs, sandbox
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.check import cells, judge
+from labkit.exercise.verdict import cells, judge
 
 JUDGED = 60  # seconds for all that a judge does with one answer
 SHOWN = 300  # characters of a message

@@ -11,7 +11,8 @@ import pytest
 from labkit import exercise
 from labkit.course import progress
 from labkit.exercise import Answer, Wrong, check, trial, want
-from labkit.exercise.check import Verdict, hint, judge, solution
+from labkit.exercise.check import hint, solution
+from labkit.exercise.verdict import Verdict, judge
 
 SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
 

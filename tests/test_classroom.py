@@ -14,7 +14,7 @@ from labkit import exercise
 from labkit.course import delivered, workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import check
-from labkit.exercise.check import cells
+from labkit.exercise.verdict import cells, judge
 from tests.answers.stub import solution
 from tests.test_notebooks import faults
 
@@ -70,7 +70,7 @@ def test_every_stub_of_the_edition_fails(edition, number):
     book = workbook.notebook(number[:2], edition / "notebooks")[1]
     files = workbook.runtime(number[:2], folder=edition / "notebooks")
     runtime = {path: source.text for path, source in files.items()}
-    found = check.judge(exercise.find(number), cells(book, ANSWER)[number], runtime)
+    found = judge(exercise.find(number), cells(book, ANSWER)[number], runtime)
     assert not found.passed
 
 

@@ -13,7 +13,7 @@ import pytest
 from labkit import exercise
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.check import cells
+from labkit.exercise.verdict import cells
 from tests.test_sandbox import Kernel
 
 BOOKS = workbook.notebooks()

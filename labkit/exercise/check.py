@@ -3,32 +3,19 @@
 What an exercise wants stands in the notebook's text, and its judge in `notebooks/exercises`.
 """
 
-import html
 import os
-import re
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from labkit import exercise
 from labkit.course import progress, workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise import Exercise, Wrong
-from labkit.exercise.trial import NoSandbox
+from labkit.exercise import Exercise
+from labkit.exercise.verdict import NotJudged, Verdict, cells, judge
 
-SHOWN = 300  # characters of what was found
-# What a machine runs out of, whatever an answer does.
-SHORT_OF = (ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM, EAGAIN)
 _answers: dict[str, str] = {}
 _failures: dict[str, int] = {}
 _last = ""  # the exercise that `hint()` is about
-
-
-class NotJudged(Exception):
-    """The machine refused what judging needs; the message says what, and what helps."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -44,69 +31,6 @@ class NotSolved(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the verdict, and not the way through our code to it."""
         return str(self).splitlines()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a judge says of an answer.
-
-    Attributes:
-        number: the exercise.
-        passed: whether the answer does what is wanted.
-        wanted: what a right answer makes the kernel show; "" where it passed.
-        found: what the kernel showed.
-        hints: what may help; empty where it passed.
-        output: what the answer printed.
-    """
-
-    number: str
-    passed: bool
-    wanted: str
-    found: str
-    hints: tuple[str, ...] = ()
-    output: str = ""
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return what there is to say, each with what it is."""
-        if self.passed:
-            return [("the kernel shows", self.found)]
-        rows = [("wanted", self.wanted), ("found", self.found)]
-        return rows + [("hint", hint) for hint in self.hints]
-
-    @property
-    def title(self) -> str:
-        """The verdict in one line."""
-        return f"✓ {self.number} passed" if self.passed else f"✗ {self.number} not yet"
-
-    def __repr__(self) -> str:
-        """The verdict as text, which is also what nbval compares."""
-        lines = [self.title]
-        lines += [f"  {name}: {text}" for name, text in self.rows()]
-        if self.output and not self.passed:
-            lines += ["  your answer printed:"]
-            lines += [f"  | {line}" for line in self.output.splitlines()]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        color = (
-            "var(--jp-success-color1,#2e7d32)" if self.passed else "var(--jp-warn-color1,#e65100)"
-        )
-        rows = "".join(
-            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{code(text)}</dd>'
-            for name, text in self.rows()
-        )
-        printed = (
-            f"<details><summary>your answer printed</summary>"
-            f'<pre style="margin:4px 0 0">{html.escape(self.output)}</pre></details>'
-            if self.output and not self.passed
-            else ""
-        )
-        return (
-            f'<div style="border-left:4px solid {color};padding:2px 0 2px 12px;max-width:70em">'
-            f'<div style="font-weight:600">{html.escape(self.title)}</div>'
-            '<dl style="display:grid;grid-template-columns:max-content 1fr;gap:2px 12px;'
-            f'margin:4px 0">{rows}</dl>{printed}</div>'
-        )
 
 
 class Note(str):
@@ -167,68 +91,6 @@ def solution(number: str = "") -> Note:
     return Note(text or "This edition of the course holds no solutions. Ask your instructor.")
 
 
-def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
-    """Judge an answer.
-
-    Args:
-        exercise_: what it is an answer to.
-        text: the answer.
-        runtime: path to text of the files beside it.
-
-    Raises:
-        NotJudged: the machine refused what judging needs. The answer may be right.
-    """
-    if half := workbook.half_a_character(text):
-        return Verdict(exercise_.number, False, "a text", half)
-    try:
-        return _judge(exercise_, text, runtime)
-    except NoSandbox as error:
-        said, cure = (
-            str(error).rstrip("."),
-            "`labkit doctor` says what this machine allows, and what helps.",
-        )
-    except OSError as error:
-        said = f"{error.filename or 'the kernel'}: {error.strerror}"
-        cure = "Make room there, and check once more."
-    raise NotJudged(
-        f"{exercise_.number} could not be judged, which is no fault of your answer: {said}. {cure}"
-    )
-
-
-def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
-    with exercise.placed(exercise_, text, runtime) as answer:
-        try:
-            return Verdict(exercise_.number, True, "", exercise_.judge(answer))
-        except Wrong as error:
-            wrong = error
-        except NoSandbox:
-            raise
-        except Exception as error:  # it looked at something it never met
-            if isinstance(error, OSError) and error.errno in SHORT_OF:
-                raise
-            told = str(error).replace(str(answer.folder), "…")[:200]
-            wrong = Wrong("an answer of the usual form", f"{type(error).__name__}: {told}")
-        hints = (wrong.hint,) if wrong.hint else ()
-        number, found = exercise_.number, _plain(wrong.found, SHOWN)
-        return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))
-
-
-def cells(path: Path, magic: str) -> dict[str, str]:
-    """Return the answers or solutions that a notebook holds; of several, the last.
-
-    Args:
-        path: an .ipynb file.
-        magic: ANSWER or SOLUTION.
-
-    Returns:
-        exercise to text.
-
-    Raises:
-        WorkbookError: it is no notebook.
-    """
-    return workbook.exercises(workbook.cells(path), magic)
-
-
 def register(shell: Any) -> None:
     """Give an IPython shell (`InteractiveShell`) the magics `%%answer` and `%%solution`."""
     from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
@@ -283,14 +145,6 @@ def _judged(found: Exercise, text: str) -> Verdict | Note:
         raise Interrupted(f"{found.number} was interrupted and is not judged.") from None
 
 
-def _plain(text: str, most: int = sys.maxsize) -> str:
-    """Make a text safe to show: a terminal obeys what no reader sees, and JSON takes no half."""
-    text = "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-    return text if len(text) <= most else f"{text[:most]} …"
-
-
 def _solution(found: Exercise) -> str:
     """Return the worked solution, "" where this edition of the course holds none."""
     return cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number, "")
@@ -317,8 +171,3 @@ def _with_hints(verdict: Verdict, found: Exercise, failures: int) -> Verdict:
     if failures > 1 and _solution(found):
         hints.append(f'`solution("{found.number}")` shows one way to do it.')
     return replace(verdict, hints=tuple(hints))
-
-
-def code(text: str) -> str:
-    """Escape a text for HTML and show what stands in backquotes as code."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

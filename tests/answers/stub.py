@@ -2,7 +2,7 @@
 
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.check import cells
+from labkit.exercise.verdict import cells
 
 
 def stub(number):
