@@ -80,7 +80,7 @@ picture: browser
 	@$(BIN)/python -m tests.picture
 
 notebooks: setup
-	@$(BIN)/labkit save $(NN)
+	@$(BIN)/python -m tools.save $(NN)
 
 COMPILE := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
 lock:

@@ -10,11 +10,13 @@ import pwd
 import re
 import selectors
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +27,7 @@ from typing import TypedDict
 from classroom.worker import JUDGED, START, Limits
 from labkit import sandbox
 from labkit.course import delivered, workbook
+from labkit.errors import CourseError, fail
 from labkit.exercise.verdict import cells
 
 ROOT = workbook.NOTEBOOKS.parent
@@ -44,7 +47,7 @@ class Settings(TypedDict, total=False):
     extra_groups: list[int]
 
 
-class GradeError(Exception):
+class GradeError(CourseError):
     """Nothing can be graded; the message says why."""
 
 
@@ -82,6 +85,43 @@ class Result:
     verdicts: dict[str, tuple[bool, str]] = field(default_factory=dict)
     runs: str = ""
     problem: str = ""
+
+
+def main(options: Namespace) -> int:
+    """Do what `labkit grade` was asked for; return the exit status.
+
+    Args:
+        options: folders, out, seconds, memory and workers, as `labkit grade --help` tells.
+
+    Raises:
+        CourseError: nothing can be graded, or the table could not be written.
+    """
+    from classroom import report
+
+    out = Path(options.out)
+    if not out.is_dir():
+        raise GradeError(f"there is no folder {out} to write into")
+    if not os.access(out, os.W_OK | os.X_OK):  # not when an hour of grading is over
+        raise GradeError(f"cannot write into {out}. Name another folder with --out")
+    limits = Limits(seconds=options.seconds, memory=options.memory)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a table behind
+    results, stopped = [], False
+    with course() as books:
+        found, problems = papers([Path(folder) for folder in options.folders], books)
+        for problem in problems:
+            fail(f"grade: {problem}")
+        if not found:
+            return 1
+        workers = options.workers or len(os.sched_getaffinity(0))
+        try:
+            graded = grade(found, books, limits, user(), workers)
+            for result in with_progress(graded, len(found)):
+                results.append(result)
+        except KeyboardInterrupt:
+            stopped = True
+    written = report.write(results, out)
+    print(f"{len(results)} of {len(found)} notebooks graded: {' and '.join(map(str, written))}")
+    return 130 if stopped else int(bool(problems or any(result.problem for result in results)))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 
 from labkit.course import delivered, workbook
+from labkit.errors import CourseError
 
 COURSE = workbook.NOTEBOOKS.parent
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
@@ -19,8 +20,15 @@ BESIDE = ("exercises", "images")
 _COLLAPSED = re.compile(r"[.;,] [^.;,]*\bin (?:a|the) collapsed cell\b[^.;]*(?=[.;])")
 
 
-class ClassroomError(Exception):
+class ClassroomError(CourseError):
     """The edition cannot be written; the message says why."""
+
+
+def main(folder: str) -> int:
+    """Write the release version into a folder, and say so; return the exit status."""
+    count = write(Path(folder))
+    print(f"{folder} holds the learners' edition; {count} solutions were taken out.")
+    return 0
 
 
 def write(target: Path, course: Path = COURSE) -> int:

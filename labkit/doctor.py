@@ -80,6 +80,18 @@ def check() -> Report:
     )
 
 
+def main() -> int:
+    """Print what was found; return 1 where the labs cannot run."""
+    uname = os.uname()
+    version = ".".join(map(str, sys.version_info[:3]))
+    user = "root" if os.geteuid() == 0 else "an ordinary user"
+    print(f"Linux {uname.release} on {uname.machine}, Python {version}, as {user}")
+    report = check()
+    print(report)
+    print("The labs can run here." if report.healthy else "The labs cannot run here yet.")
+    return 0 if report.healthy else 1
+
+
 def _old_kernel() -> str:
     release = os.uname().release
     major, minor = (int("".join(filter(str.isdigit, part))) for part in release.split(".")[:2])

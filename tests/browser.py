@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import nbformat
 
 from labkit import linux
-from labkit.course.save import METADATA
+from tools.save import METADATA
 
 if TYPE_CHECKING:  # it is installed for these tests alone
     from playwright.sync_api import BrowserContext, Locator, Page

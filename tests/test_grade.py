@@ -18,9 +18,9 @@ from classroom import grade, report, worker
 from classroom.grade import Paper, Result
 from labkit import procfs
 from labkit.course import workbook
-from labkit.course.save import METADATA
 from tests.answers.stub import solution
 from tests.test_sandbox import ORDINARY, gone, until
+from tools.save import METADATA
 
 COURSE = workbook.NOTEBOOKS.parent
 LOAD = "%load_ext labkit\nfrom labkit.exercise.check import check"
@@ -404,7 +404,8 @@ def test_a_table_that_cannot_be_written_is_told_before_the_work(monkeypatch, cap
     from labkit import __main__
 
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert __main__.grade(["--out", str(tmp_path), str(tmp_path)]) == 1
+    monkeypatch.setattr(sys, "argv", ["labkit", "grade", "--out", str(tmp_path), str(tmp_path)])
+    assert __main__.main() == 1
     assert capsys.readouterr().err.startswith(f"labkit: grade: cannot write into {tmp_path}")
 
 

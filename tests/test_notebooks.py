@@ -11,8 +11,8 @@ import nbformat
 import pytest
 
 from labkit.course import workbook
-from labkit.course.save import METADATA
 from labkit.view import STEPS, four_steps
+from tools.save import METADATA
 
 ROOT = workbook.NOTEBOOKS.parent
 BOOKS = list(workbook.notebooks().values())

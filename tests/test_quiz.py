@@ -9,9 +9,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
 
-from labkit.course.save import METADATA, strip
 from labkit.view import Quiz
 from labkit.view.quiz import QuizError
+from tools.save import METADATA, strip
 
 MARKUP = "</p><script>alert(1)</script>&\x1b[31m\u202e"
 

@@ -124,7 +124,7 @@ def test_a_broken_notebook_does_not_keep_the_others_from_being_trusted(monkeypat
 
 @pytest.mark.parametrize(
     ("words", "status", "said"),
-    [([], 2, ""), (["nonsense"], 2, "there is no command 'nonsense'"), (["--help"], 0, "")],
+    [([], 2, ""), (["nonsense"], 2, "invalid choice: 'nonsense'"), (["--help"], 0, "")],
 )
 def test_the_command_line(words, status, said):
     run = subprocess.run([LABKIT, *words], capture_output=True, text=True)

@@ -24,6 +24,7 @@ from textwrap import dedent
 from typing import Any
 
 from labkit.course import cache
+from labkit.errors import CourseError
 
 NOTEBOOKS = Path(cache.NOTEBOOKS)
 # What helps where the working folder cannot be written.
@@ -46,7 +47,7 @@ _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
 _PROMPT = re.compile(r"^\s*(?:>>>|\.{3,}:|.*In \[[0-9]+\]: )", re.MULTILINE)
 
 
-class WorkbookError(Exception):
+class WorkbookError(CourseError):
     """A notebook, a number or a `%%source` cell that cannot be used; the message says why."""
 
 

@@ -1,9 +1,10 @@
-"""Runs notebooks in the lab kernel and saves what they printed, and nothing else.
+"""`make notebooks`: runs notebooks in the lab kernel and saves what they printed, nothing else.
 
-For whoever writes the course: edit a notebook, `make notebooks`, look at the difference.
+For whoever writes the course: edit a notebook, `make notebooks NN=03`, look at the difference.
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets.config import Config
+
+from labkit.course import workbook
 
 METADATA = {
     "kernelspec": {"display_name": "Container lab", "language": "python", "name": "labkit"},
@@ -72,3 +75,23 @@ def strip(book: nbformat.NotebookNode) -> None:
             output.get("data", {}).pop(WIDGET_VIEW, None)
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})
+
+
+def main(words: list[str]) -> int:
+    """Save the notebooks of these numbers, all without any; stop where one fails."""
+    try:
+        books = [workbook.notebook(word)[1] for word in words]
+    except workbook.WorkbookError as error:
+        print(f"make notebooks: {error}", file=sys.stderr)
+        return 1
+    for path in books or workbook.notebooks().values():
+        print(f"{path.name} …", end=" ", flush=True)
+        problem = save(path)
+        print(problem or "saved")
+        if problem:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""`labkit run`: calls the runtime as it stands after a notebook, early ones in a sandbox.
+
+It should take no longer than a container, so nothing is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from labkit.course import cache
+from labkit.errors import CourseError, fail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
+
+  --upto NN     the runtime as it stands after notebook NN; without it, the finished one
+  --delivered   from the notebooks as they were delivered, without your edits
+
+The other options are the runtime's own, such as -i and -t; each version knows more of them.
+From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
+versions are started in a sandbox, as in the notebooks, where they have the rights that they need.
+"""
+MAIN = "mydocker/main.py"
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what stands behind `labkit run`; return the exit status.
+
+    Args:
+        words: options of ours, then the runtime's own words.
+
+    Raises:
+        CourseError: no runtime can be assembled.
+        OSError: it can be written nowhere.
+    """
+    # Where one of ours is closed, a pipe must not take its number.
+    while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(null)
+    if words and words[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    upto, as_delivered, rest = None, False, list(words)
+    while rest and (option := rest[0].partition("="))[0] in ("--upto", "--delivered"):
+        rest.pop(0)
+        if option[0] == "--delivered":
+            as_delivered = True
+        elif not option[1] and not rest:
+            return fail("run: --upto wants the number of a notebook, such as 03", 2)
+        else:
+            upto = option[2] if option[1] else rest.pop(0)
+    folder = ("" if as_delivered else cache.find(upto)) or _assemble(upto, words, as_delivered)
+    program = f"{folder}/{MAIN}"
+
+    def start() -> int:
+        sys.argv = [program, "run", *rest]
+        sys.path.insert(0, f"{folder}/mydocker")
+        try:
+            with open(program, "rb") as file:
+                code = compile(file.read(), program, "exec")
+            exec(code, {"__name__": "__main__", "__file__": program})
+        except Exception as error:
+            from labkit.course import rehearsal
+
+            return fail(f"run: {rehearsal.fault(error, upto, words, as_delivered)}")
+        return 0
+
+    # A sandbox between the two would only be in the way of signals and job control.
+    if os.path.exists(f"{folder}/mydocker/user_namespace.py"):
+        return start()
+    from labkit import sandbox
+
+    return sandbox.run(start)
+
+
+def _assemble(upto: str | None, words: Sequence[str], as_delivered: bool) -> str:
+    """Write the runtime where it can be started, and return the folder."""
+    from labkit.course import delivered, workbook
+
+    before = cache.look()
+    try:
+        files = delivered.runtime(upto) if as_delivered else workbook.runtime(upto)
+        if MAIN not in files:
+            raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
+    except workbook.WorkbookError as error:
+        from labkit.course import rehearsal
+
+        raise CourseError(f"{error}{rehearsal.blame(upto, words)}") from None
+    folder = str(workbook.install(files))
+    if not as_delivered:
+        cache.note(upto, folder, before)
+    return folder

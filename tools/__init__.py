@@ -1,0 +1,1 @@
+"""What only developers call; see CONTRIBUTING.md."""
