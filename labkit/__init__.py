@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
     from labkit.view import mounts_picture as mounts_picture
     from labkit.view import namespace_picture as namespace_picture
 
-_ROOMS = {
+ROOMS = {
     "labkit.course.progress": ("progress",),
     "labkit.exercise.check": ("check", "hint", "solution"),
     "labkit.fork": ("forked",),
@@ -44,12 +44,16 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> object:
-    for room, names in _ROOMS.items():
+    for room, names in ROOMS.items():
         if name in names:
             from importlib import import_module
 
             return getattr(import_module(room), name)
     raise AttributeError(f"module 'labkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *(name for names in ROOMS.values() for name in names)]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

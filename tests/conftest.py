@@ -11,8 +11,16 @@ from tests import browser
 BOOKS = "course/notebooks"
 # For `make check`: what is quick and needs no browser.
 FAST = {
-    *("test_cache", "test_check", "test_delivered", "test_doctor", "test_escapes", "test_fork"),
-    *("test_linux", "test_procfs", "test_quiz", "test_shell", "test_versions", "test_view"),
+    *("test_cache", "test_check", "test_delivered", "test_doctor", "test_door", "test_escapes"),
+    *(
+        "test_fork",
+        "test_linux",
+        "test_procfs",
+        "test_quiz",
+        "test_shell",
+        "test_versions",
+        "test_view",
+    ),
     "test_workbook",
 }
 # For `make test-platform`, beside the notebooks: the runtime, and the floor that it stands on.
