@@ -1,5 +1,5 @@
 # `make` lists what there is. PYTHON=python3.13 picks the interpreter.
-.PHONY: help setup browser lint lab check test test-platform steady guards box test-vm bench picture notebooks lock clean
+.PHONY: help setup test-tools dev lint lab check test test-platform steady guards box test-vm bench picture notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -14,33 +14,35 @@ help:
 	@echo "make test-platform  what can differ from one Python or user to another: notebooks, runtime, floor"
 	@echo "make steady     one notebook fifty times under load, as root and as an ordinary user (NN=07)"
 	@echo "make guards     what changed of outputs, hints, names of tests and pages (RECORD=1 records)"
-	@echo "make setup      only create .venv from the locked versions (PYTHON=python3.13 picks one)"
+	@echo "make setup      only create .venv, with what a lab needs (PYTHON=python3.13 picks one)"
+	@echo "make dev        the same, with what make check and make test need on top"
 	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
 	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root;"
 	@echo "                FULL=1: also what only a release must show again)"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
-	@echo "make lock       renew requirements.lock from pyproject.toml (needs uv)"
+	@echo "make lock       renew the locks in setup/ from pyproject.toml (needs uv)"
 	@echo "make clean      remove .venv, the working folders and what was passed"
 
-setup:
+# A part of the locks needs those before it.
+setup: PARTS := lab
+test-tools: PARTS := lab test
+dev: PARTS := lab test dev
+setup test-tools dev:
 	@command -v $(START) >/dev/null || { echo "make: there is no $(START) here. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(START) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(START) is $$($(START) -V 2>&1), the course needs Python 3.11 or newer. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
-	@$(START) labkit/bootstrap.py
+	@$(START) setup/install.py $(PARTS)
 
 lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT)
 
-browser: setup
-	@$(START) labkit/bootstrap.py --browser
-
 # What a folder lacks, such as a learner's edition of the course, is left out.
-lint: browser
+lint: dev
 	@echo "== format, lint, types"
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
-	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises tests tools conftest.py)
+	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup tests tools conftest.py)
 
 PYTEST := $(BIN)/python -m pytest --nbval -q
 check: lint
@@ -51,15 +53,15 @@ ALL := -n auto --dist loadfile --durations 10
 test: lint
 	@$(PYTEST) $(ALL) --junitxml build/junit.xml $(ARGS)
 
-test-platform: setup
+test-platform: test-tools
 	@$(PYTEST) $(ALL) --junitxml build/junit-platform.xml -m platform
 
-steady: setup
+steady: test-tools
 	@$(BIN)/python tools/steady.py $(NN)
 	@[ "$$(id -u)" != 0 ] || tools/as-nobody sh -c \
-		'make setup PYTHON=/usr/bin/python3 >/dev/null && make --no-print-directory steady NN=$(NN)'
+		'make test-tools PYTHON=/usr/bin/python3 >/dev/null && make --no-print-directory steady NN=$(NN)'
 
-guards: browser
+guards: dev
 	@$(BIN)/python -m tools.guards
 
 # The box is made again when something that it holds is newer.
@@ -72,11 +74,11 @@ box: build/mydocker-libvirt.box
 test-vm: box
 	@python3 -m tests.vm
 
-bench: browser
+bench: dev
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python -m tests.bench_page
 
-picture: browser
+picture: dev
 	@$(BIN)/python -m tests.picture
 
 notebooks: setup
@@ -85,8 +87,10 @@ notebooks: setup
 COMPILE := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
 lock:
 	@command -v uv >/dev/null || { echo "make lock: uv is not installed. Install it (pip install uv), then try again." >&2; exit 1; }
-	$(COMPILE) --all-extras -o requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock -o tests/browser.lock tests/browser.in
+	$(COMPILE) --group setup -o setup/lab.lock pyproject.toml
+	$(COMPILE) --group test --constraint setup/lab.lock -o setup/test.lock
+	$(COMPILE) --group dev --constraint setup/lab.lock --constraint setup/test.lock -o setup/dev.lock
+	echo uv | $(COMPILE) -o setup/uv.lock -
 
 clean:
 	rm -rf .venv build notebooks/work .mypy_cache .pytest_cache .ruff_cache

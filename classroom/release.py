@@ -13,7 +13,7 @@ from labkit.errors import CourseError
 
 COURSE = workbook.NOTEBOOKS.parent
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
-TESTS = ("__init__.py", "browser.in", "browser.lock", "sanitize.cfg")
+TESTS = ("__init__.py", "sanitize.cfg")
 # What a folder of notebooks holds besides.
 BESIDE = ("exercises", "images")
 # What the text says about a cell that is not there: a sentence, or a part of one.

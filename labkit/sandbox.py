@@ -120,6 +120,8 @@ def main(words: Sequence[str]) -> int:
         # instead, and inside PID 1 is the parent, which ipykernel takes for one that never goes.
         parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
         os.environ["JPY_PARENT_PID"] = "1"
+        # The kernel's specification names it by a path that climbs out of its own folder.
+        sys.executable = os.path.normpath(sys.executable)
         _settle()
         program = [sys.executable, *KERNEL, *words, *PROFILE]
 

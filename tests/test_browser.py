@@ -419,3 +419,14 @@ def test_an_exercise_from_the_stub_to_passed(opened):
     page = opened("from labkit.course.progress import progress\nprogress()").page
     page.get_by_text(re.compile(r"^1 of [0-9]+ exercises passed\.")).wait_for()
     shot(page, "progress")
+
+
+def test_the_notebooks_names_are_shown_whole(lab_page):
+    lab_page.set_viewport_size({"width": 1280, "height": 900})
+    names = lab_page.locator(".jp-DirListing-itemText")
+    names.first.wait_for()
+    widths = names.evaluate_all(
+        "all => all.map((e) => [e.innerText, e.scrollWidth, e.clientWidth])"
+    )
+    assert "05-the-vanishing-proc.ipynb" in [name for name, _, _ in widths]
+    assert [name for name, needed, given in widths if needed > given] == []

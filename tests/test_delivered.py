@@ -235,8 +235,9 @@ def test_the_command_says_how_it_is_used(whole, words):
 
 def test_the_first_setup_keeps_the_notebooks_where_there_is_no_git(whole):
     shutil.rmtree(whole / delivered.COPY)
+    shutil.copytree(ROOT / "setup", whole / "setup")
     # The wrong word ends it before it installs anything.
-    command = [sys.executable, "labkit/bootstrap.py", "--wrong"]
+    command = [sys.executable, "setup/install.py", "wrong"]
     subprocess.run(command, cwd=whole, stderr=subprocess.DEVNULL)
     write(whole, "03-three.ipynb", "edited later")
     subprocess.run(command, cwd=whole, stderr=subprocess.DEVNULL)
@@ -245,7 +246,7 @@ def test_the_first_setup_keeps_the_notebooks_where_there_is_no_git(whole):
 
 
 def test_a_checkout_needs_no_copy(checkout):
-    shutil.copytree(ROOT / "labkit", checkout / "labkit")
-    command = [sys.executable, "labkit/bootstrap.py", "--wrong"]
+    shutil.copytree(ROOT / "setup", checkout / "setup")
+    command = [sys.executable, "setup/install.py", "wrong"]
     subprocess.run(command, cwd=checkout, stderr=subprocess.DEVNULL)
     assert not (checkout / delivered.COPY).exists()

@@ -1,13 +1,20 @@
 """doctor, `labkit lab`, and what happens before anything is installed."""
 
+import hashlib
+import http.server
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import sysconfig
+import threading
 import urllib.error
 import urllib.request
+import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import nbformat
@@ -22,8 +29,11 @@ from tests.test_sandbox import ORDINARY, gone, procfs, until
 
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+# The one on PATH, or the one that `make dev` brought.
+UV = shutil.which("uv", path=f"{os.environ['PATH']}:{Path(sys.executable).parent}")
 
 ROOT = Path(__file__).parent.parent
+SITE = Path(sysconfig.get_path("purelib"))
 FORBID = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 NO_NAMESPACES = (
     "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -all --inh-caps -all "
@@ -133,6 +143,31 @@ def test_the_command_line(words, status, said):
     assert "Traceback" not in run.stderr
 
 
+OTHERS = """
+import importlib.util
+assert importlib.util.find_spec("labkit") is None
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name="labkit")
+code = "import os, sys, labkit; print(os.uname().nodename, sys.executable, os.getpid())"
+client.execute_interactive(code, timeout=120)
+manager.shutdown_kernel(now=True)
+"""
+
+
+def test_the_lab_kernel_starts_from_another_environment(tmp_path):
+    # As in the environment of nbgrader, which knows Jupyter and nothing of labkit.
+    subprocess.run([BASE, "-m", "venv", "--without-pip", tmp_path / "other"], check=True)
+    other = next((tmp_path / "other").glob("lib/python*/site-packages"))
+    for found in SITE.iterdir():
+        if not found.name.startswith(("labkit", "mydocker", "_")):
+            (other / found.name).symlink_to(found)
+    environment = lab_environment(tmp_path) | {"JUPYTER_PATH": f"{sys.prefix}/share/jupyter"}
+    command = [tmp_path / "other/bin/python", "-c", OTHERS]
+    options = {"cwd": tmp_path, "env": environment, "timeout": 300}
+    run = subprocess.run(command, capture_output=True, text=True, **options)
+    assert run.stdout == f"lab {sys.prefix}/bin/python 2\n", run.stderr
+
+
 @pytest.fixture
 def fresh(tmp_path):
     """A clone without .venv."""
@@ -187,13 +222,128 @@ def test_a_python_without_the_venv_module(fresh):
 
 
 def test_pip_that_fails_is_named_and_the_next_setup_goes_on(fresh):
-    (fresh / "requirements.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
+    (fresh / "setup" / "lab.lock").write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
     (fresh / "signal.py").write_text("x = 1\n")  # ends any Python that takes it for its own
     run = make(fresh, "setup", f"PYTHON={BASE}", PIP_NO_INDEX="1")
     assert run.returncode == 2
     assert "labkit setup: `-m pip" in run.stderr
     assert "Traceback" not in run.stderr
-    assert not (fresh / ".venv" / "requirements-ready").exists()
+    assert not (fresh / ".venv" / "lab-ready").exists()
+
+
+def repacked(name, folder):
+    """Write what is installed of a package of pure Python as a wheel; return its line in a lock."""
+    package = distribution(name)
+    tag = f"{name.replace('-', '_')}-{package.version}"
+    wheel = folder / f"{tag}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file in package.files:
+            if file.suffix != ".pyc" and file.name not in ("INSTALLER", "RECORD", "REQUESTED"):
+                archive.write(file.locate(), file)
+        archive.writestr(f"{tag}.dist-info/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"{name}=={package.version} --hash=sha256:{digest}\n"
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_the_lock_is_installed_by_uv_or_where_there_is_none_by_pip(fresh, tmp_path, installer):
+    wheels, tools = tmp_path / "wheels", tmp_path / "tools"
+    wheels.mkdir()
+    tools.mkdir()
+    (fresh / "setup" / "lab.lock").write_text(repacked("flit-core", wheels))
+    for tool in ("cat", "find", "make", "sh", *(["uv"] if installer == "uv" else [])):
+        (tools / tool).symlink_to(UV if tool == "uv" else shutil.which(tool))
+    # No other index: pip's own setting, which uv must follow, and where pip finds no uv.
+    settings = {"PATH": str(tools), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    run = make(fresh, "setup", f"PYTHON={BASE}", **settings)
+    assert run.returncode == 0, run.stderr
+    installed = next(fresh.glob(".venv/lib/python*/site-packages/flit_core-*/INSTALLER"))
+    assert installed.read_text().strip() == installer
+    assert (fresh / ".venv/share/jupyter/kernels/labkit/kernel.json").exists()
+    assert (fresh / ".venv/share/jupyter/lab/settings/overrides.json").exists()
+    again = make(fresh, "setup", **settings)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+class Index(http.server.ThreadingHTTPServer):
+    """An index that has nothing, or a proxy that leads nowhere, and what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Nothing)
+        self.asked = set()
+
+
+class Nothing(http.server.BaseHTTPRequestHandler):
+    server: Index
+
+    def do_GET(self):
+        asker = self.headers.get("User-Agent", "").partition("/")[0]
+        self.server.asked.add((asker, self.path))
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def index():
+    with Index() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+OPENSSL = """
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = index
+[extensions]
+basicConstraints = CA:FALSE
+subjectAltName = IP:127.0.0.1
+"""
+
+
+def certified(server, folder):
+    """Let a server speak TLS, by a certificate that no system trusts; return the certificate."""
+    (folder / "openssl.cnf").write_text(OPENSSL)
+    new = (
+        "openssl req -x509 -config openssl.cnf -newkey rsa:2048 -nodes -keyout key -out certificate"
+    )
+    subprocess.run(new.split(), cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate", folder / "key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return str(folder / "certificate")
+
+
+@pytest.mark.parametrize("way", ["variable", "file", "proxy", "certificate"])
+def test_pips_settings_reach_uv(fresh, tmp_path, monkeypatch, index, way):
+    for name in os.environ:
+        if name.startswith(("PIP_", "UV_", "SSL_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    address = f"http://127.0.0.1:{index.server_port}"
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {address}/simple\n")
+    settings = {
+        "variable": {"PIP_INDEX_URL": f"{address}/simple"},
+        "file": {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf")},
+        "proxy": {"PIP_INDEX_URL": "http://index.invalid/simple", "PIP_PROXY": address},
+        "certificate": {"PIP_INDEX_URL": f"{address.replace('http', 'https')}/simple"},
+    }[way]
+    if way == "certificate":
+        settings["PIP_CERT"] = certified(index, tmp_path)
+    (fresh / "setup" / "lab.lock").write_text("nosuch==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    path = f"{Path(UV).parent}:{os.environ['PATH']}"
+    run = make(fresh, "setup", f"PYTHON={BASE}", PATH=path, UV_NO_CACHE="1", **settings)
+    assert run.returncode == 2
+    asked_by_uv = {
+        path.removeprefix("http://index.invalid") for who, path in index.asked if who == "uv"
+    }
+    assert asked_by_uv == {"/simple/nosuch/"}
 
 
 def test_a_second_setup_starts_no_pip():
