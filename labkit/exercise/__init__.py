@@ -7,6 +7,7 @@ status, the terminal, and raises `Wrong` with what was wanted, what was found an
 import contextlib
 import fcntl
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -21,13 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.course import workbook
-from labkit.exercise.trial import Limits, Trial
+from labkit.exercise.trial import LOOKS, Limits, Trial
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 LONGEST = 2**20  # bytes that a judge reads of a file
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 YOUNG = 60  # seconds
+BUSY = 1  # seconds of processor time: nobody who waits needs as much
 JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
@@ -237,8 +239,50 @@ def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
         raise Wrong(wanted, trial.summary(), hint)
 
 
+def rests(trial: Trial) -> None:
+    """Raise `Wrong` where a process of a program that should wait is busy instead.
+
+    Its state alone does not tell: waitpid(2) looks asleep for a moment also where it returns at
+    once. A process that is busy uses the processor, and never gives it away by itself.
+    """
+    before, looks = used(trial), itertools.count()
+
+    def busy(seconds: float) -> bool:
+        return any(
+            turns == before[pid][0] and spent > before[pid][1] + seconds
+            for pid, (turns, spent) in used(trial).items()
+            if pid in before
+        )
+
+    trial.until(lambda: busy(BUSY) or (next(looks) > LOOKS and not busy(0)))
+    want(
+        not trial.exceeded and not busy(BUSY),
+        "a program that waits, which takes no processor time",
+        "one that never rests",
+        "It asks again and again, and takes a whole processor for it. `os.wait()`, `os.waitpid(pid,"
+        " 0)` and `os.read` sleep until there is something.",
+    )
+
+
+def used(trial: Trial) -> dict[int, tuple[int, float]]:
+    """Return by PID how often a process has gone to rest, and its seconds of processor time."""
+    found = {}
+    for pid in (process.pid for process in trial.processes()):
+        status = written(Path(f"/proc/{pid}/status"))
+        turns = status.rpartition("\nvoluntary_ctxt_switches:")[2].split()
+        if turns and (ticks := stat_of(pid)[11:13]):
+            found[pid] = int(turns[0]), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return /proc/PID/stat from the state on, see proc_pid_stat(5); nothing after its end."""
+    return written(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+
+
 def waits_for(trial: Trial, pid: int) -> None:
     """End a process; raise `Wrong` where the program, which should wait for it, does not end."""
+    rests(trial)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     want(

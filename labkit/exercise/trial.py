@@ -202,16 +202,17 @@ class Trial:
         count = "one process" if len(names) == 1 else f"{len(names)} processes"
         return f"{count}: {', '.join(names[:8])}"
 
-    def until(self, condition: Callable[[], T]) -> T | None:
+    def until(self, condition: Callable[[], T], quiet: float = QUIET) -> T | None:
         """Look again and again until a condition holds.
 
         Args:
             condition: what it returns is true in the sense of `bool`. A process that ends while
                 it looks makes it false.
+            quiet: seconds.
 
         Returns:
             what the condition returned, or None: the program has ended, a limit has ended it, or
-            nothing in it has moved for QUIET seconds.
+            nothing in it has moved for `quiet` seconds.
         """
         before, since = "", time.monotonic()
         while True:
@@ -224,7 +225,7 @@ class Trial:
             now = self._signature()
             if now != before or not self._waits():
                 before, since = now, time.monotonic()
-            elif time.monotonic() - since > QUIET:
+            elif time.monotonic() - since > quiet:
                 return None
             linux.poll(*([self._ours] if self.status is None else []), seconds=BEAT)
 

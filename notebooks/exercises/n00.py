@@ -54,7 +54,7 @@ def a_name_of_its_own(answer: Answer) -> str:
     "the old one.",
 )
 def who_is_number_1(answer: Answer) -> str:
-    """The command makes sleep number 1 with the old /proc, and the predictions are the kernel's."""
+    """The sleep is in a new PID namespace, with the old /proc, and the predictions are right."""
     values = answer.values("command", "number", "alone")
     command, number, alone = values["command"], values["number"], values["alone"]
     want(

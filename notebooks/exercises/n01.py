@@ -21,7 +21,7 @@ def run(tty, command, *more):
         json.dump([bool(tty), command], file, default=repr)
     return 0
 """
-# Spellings that are near `-ti` and `-it`, and a word of the same letters that is no option at all.
+# Spellings that are near `-ti` and `-it`; where there is a comma, two words.
 REFUSED = (
     "-q",
     "-t",
@@ -35,12 +35,17 @@ REFUSED = (
     "--ttii-",
     "-tiny",
     "-item",
-    "-ti -it",
+    "-ti=",
+    "-it ",
+    "-ti,-it",
+    "-t,-i",
+    "-ti\n",
 )
-A_WORD = "ti-"
+# No options, since they do not begin with `-`.
+COMMANDS = ("ti-", " -it")
 # Calls mydocker with each, until one gets through: `sh -c EACH PYTHON MAIN ARRIVED PROGRAM WORD …`.
 EACH = """
-main=$1 arrived=$2 program=$3
+main=$1 arrived=$2 program=$3 IFS=,
 shift 3
 for word; do
     "$0" "$main" run $word "$program"
@@ -113,22 +118,24 @@ def two_spellings(answer: Answer) -> str:
         _said(call),
         "Only the first word after `run` may be the option.",
     )
-    each = ("sh", "-c", EACH, sys.executable, MAIN, ARRIVED, program, *REFUSED, A_WORD)
+    each = ("sh", "-c", EACH, sys.executable, MAIN, ARRIVED, program, *REFUSED)
     call = _command(answer, *each)
-    refused = [f"unknown option {word.split()[-1]}" for word in REFUSED]
-    word = (*REFUSED, A_WORD)[min(len(call.messages), len(REFUSED))]
+    refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
+    word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")
     want(
         call.messages == refused,
-        f"`run {word} COMMAND` is an unknown option, with status 1",
+        f"`run {word!r:.12} COMMAND` is an unknown option, with status 1",
         _said(call),
         "Only these two spellings are known; everything else that begins with `-` is refused.",
     )
-    want(
-        call.arrived == (False, A_WORD),
-        f"`run {A_WORD}` reaches `run` with the command `{A_WORD}`, and without the terminal",
-        f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
-        "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
-    )
+    for word in COMMANDS:
+        call = _call(answer, "run", word, program)
+        want(
+            call.arrived == (False, word),
+            f"`run '{word}'` reaches `run` with the command `{word}`, and without the terminal",
+            f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
+            "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
+        )
     call = _call(answer, "run", "-it")
     want(
         call.arrived is None and call.status == 1 and "missing" in " ".join(call.messages),
@@ -260,13 +267,14 @@ def a_command_of_your_own(answer: Answer) -> str:
         _said(call),
         "Your function runs although `name` was not called: a definition is not a call.",
     )
+    lines = trial.output.splitlines()
     want(
-        messages == [name],
+        messages == [name] and len(lines) == 1,
         "one line in the log, whose message is the host name and nothing else",
-        " and ".join(f"`{message}`" for message in messages),
+        f"`{messages[0]}`" if len(lines) == 1 else f"{len(lines)} lines",
         "Whoever reads the log by a program wants the name, without words around it."
-        if len(messages) == 1
-        else "One call of `log` is enough.",
+        if len(lines) == 1
+        else "One call of `log` is enough, and no `print`.",
     )
     return "`name` logs the host name, whatever it is, and `run` works as before"
 

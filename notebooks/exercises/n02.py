@@ -12,7 +12,7 @@ from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
 from labkit.exercise.trial import Trial
 
 SLEEP, SLEEP_2 = ("sleep", "1000"), ("sleep", "2000")
-SIX = ("mnt", "uts", "ipc", "pid", "net", "cgroup")
+SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}
 # Takes the place of init.py, which ends at once in this version.
 STAY = """
 import os
@@ -41,18 +41,19 @@ def a_sixth_namespace(answer: Answer) -> str:
         want(sleep, wanted, trial.summary(), hint)
         assert sleep
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(trial.program.pid)
-        missing = [kind for kind in SIX if own[kind] == shared[kind]]
-        lost = [kind for kind in missing if kind != "cgroup"]
+        made = [kind for kind in own if own[kind] != shared[kind]]
+        missing = [kind for kind in own if kind in SIX - {*made}]
         want(
             not missing,
             wanted,
             f"it shares {', '.join(missing)} with its parent",
             "The five have to stay: join the new flag to them with `|`. (`&` keeps only the bits "
             "that both have.)"
-            if lost
+            if missing != ["cgroup"]
             else "`CLONE_NEWCGROUP` is imported already. Where do the five stand?",
         )
-        return f"its own: {', '.join(kind for kind in own if own[kind] != shared[kind])}"
+        want(len(made) == 6, wanted, f"it has {len(made)}", "One flag more is enough.")
+        return f"its own: {', '.join(made)}"
 
 
 @exercise(

@@ -137,7 +137,8 @@ def nothing_ignored(answer: Answer) -> str:
         want(sleep, "a container whose command runs", trial.summary(), hint)
         assert sleep
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
-        ignored = _signals(sleep, "SigIgn") & {signal.SIGPIPE, signal.SIGXFSZ}
+        both = {signal.SIGPIPE, signal.SIGXFSZ}
+        ignored = _signals(sleep, "SigIgn") & both
         names = ", ".join(signal.Signals(number).name for number in sorted(ignored))
         want(
             not ignored,
@@ -147,6 +148,12 @@ def nothing_ignored(answer: Answer) -> str:
             if len(ignored) == 1
             else "Python ignores them, and exec keeps that. Set them to `signal.SIG_DFL` before "
             "`execv`: behind it no line runs.",
+        )
+        want(
+            not _signals(sleep, "SigBlk") & both,
+            "a command that gets these signals",
+            "it blocks them",
+            "To block is another way not to hear. Their default is all that is wanted.",
         )
         return "neither SIGPIPE nor SIGXFSZ is in the command's `SigIgn`"
 

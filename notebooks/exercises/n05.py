@@ -108,9 +108,9 @@ def shared_memory_of_its_own(answer: Answer) -> str:
             "Your line comes before the mounts are private, so the machine got it, too.",
         )
         want(
-            Path(f"/proc/{inner.pid}/root/dev/shm").is_dir(),
-            "a folder `/dev/shm` in the container",
-            "none, something else covers `/dev`",
+            all(Path(f"/proc/{inner.pid}/root/dev", name).exists() for name in ("shm", "null")),
+            "a `/dev` in the container as it is outside, with a folder `shm`",
+            "something else, which covers it",
             "Mount on `/dev/shm`, not on `/dev`, which holds more.",
         )
         found = _shm(inner.pid)[-1:]
@@ -122,7 +122,7 @@ def shared_memory_of_its_own(answer: Answer) -> str:
             "A new file system is wanted, of type `tmpfs`, before `execvp`. (A bind mount would "
             "show the same files once more.)",
         )
-        missing = {"noexec", "nosuid", "nodev"} - set(found[0].options.split(","))
+        missing = {"noexec", "nosuid", "nodev", "rw"} - set(found[0].options.split(","))
         want(
             not missing,
             "the three flags on it: noexec, nosuid, nodev",

@@ -6,7 +6,17 @@ import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want
+from labkit.exercise import (
+    PYTHON,
+    Answer,
+    ended_well,
+    exercise,
+    rests,
+    stat_of,
+    staying,
+    waits_for,
+    want,
+)
 from labkit.exercise.trial import Trial
 from labkit.procfs import Process
 
@@ -80,27 +90,29 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
             "Change its output flags, and set them again with `termios.tcsetattr`.",
         )
     with answer.command("sh", "-c", f"{MYDOCKER} -it ./stay | cat", terminal=True) as trial:
-        settings = _in_the_container(trial)
+        piped = _in_the_container(trial)
         want(
-            not _adds_return(settings),
+            not _adds_return(piped),
             "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
             "one that makes `\\r\\n` of it",
             "The input is a terminal here, the output is not. It is the output that counts, "
             "and our settings must be copied before you change them.",
         )
+    with answer.start("run", "-it", "./stay", terminal=True) as trial:
+        settings = _in_the_container(trial)
         want(
-            settings[LOCAL_FLAGS] & termios.ISIG and settings[OUTPUT_FLAGS] & termios.OPOST,
+            _adds_return(settings),
+            "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
+            "one that leaves `\\n` alone, so that lines on the screen become stairs",
+            "Only where our output is no terminal: `os.isatty(1)`.",
+        )
+        settings[OUTPUT_FLAGS] &= ~termios.ONLCR
+        want(
+            piped == settings,
             "a terminal that otherwise is as it was",
             "one in which more is off",
             "`tty.setraw`, for one, switches off more than the end of a line, and so does OPOST. "
             "One flag is enough: ONLCR.",
-        )
-    with answer.start("run", "-it", "./stay", terminal=True) as trial:
-        want(
-            _adds_return(_in_the_container(trial)),
-            "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
-            "one that leaves `\\n` alone, so that lines on the screen become stairs",
-            "Only where our output is no terminal: `os.isatty(1)`.",
         )
     script = f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null"
     with answer.command("sh", "-c", script, terminal=True) as trial:
@@ -170,6 +182,7 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             else "Leave the last three lines as they are.",
         )
         assert started
+        rests(trial)
         raw = _is_raw(_settings(trial.program))
         if raw and patient:
             raw = not trial.until(lambda: not _is_raw(_settings(trial.program)))
@@ -204,9 +217,8 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
 
 def _session(process: Process) -> tuple[int, int]:
     """Return the PID of a process's session's leader, and its controlling terminal's device."""
-    text = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
-    words = text[text.rfind(")") :].split()  # state, parent, group, session, tty_nr
-    return int(words[4]), int(words[5])
+    _state, _parent, _group, session, terminal, *_ = stat_of(process.pid)
+    return int(session), int(terminal)
 
 
 def _device(process: Process, stream: int) -> int:

@@ -142,13 +142,14 @@ def three_deep(answer: Answer) -> str:
         assert sleep
         outside = procfs.namespaces(trial.program.pid)
         found = {
-            "pid": len(sleep.pids) - 2,
-            "user": len({_user(p) for p in trial.processes()} - {outside["user"], 0}),
+            kind: len({_namespace(p, kind) for p in trial.processes()} - {outside[kind], 0})
+            for kind in ("pid", "mnt", "uts", "ipc", "net", "user")
         }
+        deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
         want(
-            found["pid"] == 3,
+            deep == 3,
             "`sleep 1000`, three containers deep",
-            f"{found['pid']} deep",
+            f"{deep} deep",
             "The command of one `mydocker run` may be `mydocker run` again. Three are wanted.",
         )
         for kind, hint in (
@@ -221,10 +222,10 @@ def _names(numbers: set[int | None]) -> str:
     return " and ".join(sorted("nobody" if n is None else str(n) for n in numbers))
 
 
-def _user(process: Process) -> int:
-    """Return a process's user namespace; 0 for a process that has ended meanwhile."""
+def _namespace(process: Process, kind: str) -> int:
+    """Return a process's namespace of a kind; 0 for a process that has ended meanwhile."""
     try:
-        return procfs.namespaces(process.pid)["user"]
+        return procfs.namespaces(process.pid)[kind]
     except (OSError, KeyError):
         return 0
 

@@ -11,9 +11,18 @@ ALMOST = (
     'len(words) > 0 and words[0] in "-ti -it"',
     'words[:1] != [] and words[0][:2] in ("-t", "-i")',
 )
+SPACED = (
+    '"".join(words[:1]).strip() in ("-ti", "-it")',
+    '"".join(words[:1]).split("=")[0] in ("-ti", "-it")',
+    'bool(__import__("re").match("-(ti|it)$", "".join(words[:1])))',
+)
 AGAIN = """    tty = False
     while words[:1] in (["-ti"], ["-it"]):
         tty = True"""
+APART = """    if sorted(words[:2]) == ["-i", "-t"]:
+        words = ["-ti", *words[2:]]
+    tty = words[:1] in (["-ti"], ["-it"])
+"""
 COMMANDS = ', "name": name_command}'
 LOG = 'log("info", os.uname().nodename)'
 PREDICTION = """
@@ -52,6 +61,9 @@ WRONG = {
         *((solved("01.1", TTY, wrong), "Only these two spellings") for wrong in ALMOST),
         (solved("01.1", TTY, 'sorted("".join(words[:1])) == sorted("-ti")'), "the whole word"),
         (solved("01.1", f"    tty = {TTY}\n    if tty:", AGAIN), "Only these two spellings"),
+        *((solved("01.1", TTY, wrong), "Only these two spellings") for wrong in SPACED),
+        (solved("01.1", TTY, '"".join(words[:1]).lstrip() in ("-ti", "-it")'), "the whole word"),
+        (solved("01.1", f"    tty = {TTY}\n", APART), "Only these two spellings"),
     ],
     "01.2": [
         (PREDICTION.format(1, 1, 1, 0, ["run", "-ti"]), "belongs to that command"),
@@ -79,5 +91,6 @@ WRONG = {
             solved("01.3", "    return 0\n\n\nCOMMANDS", "\n\nname_command([])\nCOMMANDS"),
             "not a call",
         ),
+        (solved("01.3", LOG, LOG + "\n    print('done')"), "no `print`"),
     ],
 }

@@ -17,6 +17,7 @@ WRONG = {
         (solved("02.1", SIX, SIX.replace("|", "&")), "`&` keeps only"),
         (solved("02.1", "    CLONE_NEWCGROUP,\n", ""), "NameError"),
         (stub("02.1") + '\nprint("cgroup: its own")\n', "it shares cgroup"),
+        (solved("02.1", SIX, f"{SIX} | 1 << 28  # CLONE_NEWUSER"), "One flag more"),
     ],
     "02.2": [
         (stub("02.2"), "makes a namespace with each call"),

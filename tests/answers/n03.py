@@ -26,6 +26,7 @@ if pid == 0:
 {hide}
 os.waitpid(pid, 0)
 """
+AGAIN = "\nwhile not os.waitpid(pid, os.WNOHANG)[0]:\n    pass"
 NAMED, EXIT = '    sethostname("box")\n', "        os._exit(1)\n"
 
 WRONG = {
@@ -49,6 +50,7 @@ WRONG = {
             SLEEP.format(flags=BOTH, mount=MOUNT, wait="import time; time.sleep(5000)"),
             "not to wait",
         ),
+        (SLEEP.format(flags=BOTH, mount=MOUNT, wait=AGAIN), "again and again"),
     ],
     "03.2": [
         (
@@ -89,5 +91,6 @@ WRONG = {
         (HIDE.replace("os.fork()", "linux.clone(linux.CLONE_NEWPID)").format(hide=""), "`fork`"),
         (HIDE.format(hide="open(f'/proc/{pid}/comm', 'w').write('nobody')"), "not the name"),
         (solved("03.3", WAIT, "import signal; signal.pause()"), "not to wait"),
+        (solved("03.3", WAIT, AGAIN), "again and again"),
     ],
 }

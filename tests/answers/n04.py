@@ -33,6 +33,7 @@ os.set_inheritable(file.fileno(), True)
 FIRST, SECOND = (
     f"    signal.signal(signal.{name}, signal.SIG_DFL)" for name in ("SIGPIPE", "SIGXFSZ")
 )
+BLOCK = "\n    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])"
 
 WRONG = {
     "04.1": [
@@ -81,6 +82,7 @@ WRONG = {
         ),
         (solved("04.3", "signal.SIGXFSZ", "signal.SIGKILL"), "the kernel's own"),
         (solved("04.3", FIRST, "    signal.signal(SIGPIPE, SIG_DFL)"), "What it printed"),
+        (solved("04.3", SECOND, SECOND + BLOCK), "another way not to hear"),
     ],
     "04.4": [
         ("import os\nos.execvp('sleep', ['nothing', '1000'])", "exec sets `comm` anew"),

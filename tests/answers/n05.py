@@ -6,6 +6,7 @@ SLAVE = 'mount(None, "/", None, MS_REC | MS_SLAVE)'
 PRIVATE = '    mount(None, "/", None, MS_REC | MS_PRIVATE)\n'
 PROC = '    mount("proc", "/proc", "proc", MS_NOEXEC | MS_NOSUID | MS_NODEV)\n'
 SHM = '    mount("shm", "/dev/shm", "tmpfs", MS_NOEXEC | MS_NOSUID | MS_NODEV)\n'
+OVER = '    mount("dev", "/dev", "tmpfs")\n    os.mkdir("/dev/shm")\n'
 
 WRONG = {
     "05.1": [
@@ -35,6 +36,8 @@ WRONG = {
         (solved("05.3", SHM, SHM.replace('"tmpfs"', '"shm"')), "ended with status 1"),
         (solved("05.3", "/dev/shm", "/dev"), "not on `/dev`"),
         (solved("05.3", SHM, '    print("tmpfs on /dev/shm")\n'), "the files of the machine's"),
+        (solved("05.3", SHM, OVER + SHM), "not on `/dev`"),
+        (solved("05.3", SHM, SHM.replace("MS_NODEV", "MS_NODEV | 1")), "the same flags as for"),
     ],
     "05.4": [
         ("hostname mine", "that you are in"),

@@ -16,6 +16,8 @@ WAIT = "os.waitpid(pid, 0)"
 STREAMS = "[os.dup2(theirs, stream) for stream in (0, 1, 2)]"
 OPEN = "os.open(os.ttyname(theirs), os.O_RDWR)"
 IF_PIPE = "    if not os.isatty(1):"
+ONLCR = "settings[1] &= ~termios.ONLCR"
+ASKS = "    parent = os.getppid()\n    while os.getppid() == parent:\n        pass\n"
 CLOSE = "    os.close(loan)  # or it would wait for itself\n"
 FINALLY = 'try:\n    print("ready")\n    time.sleep(1000)\nfinally:\n    pass'
 SLEEPS = 'print("ready")\ntime.sleep(1000)'
@@ -40,6 +42,12 @@ WRONG = {
             "not to wait",
         ),
         ("print('Ss+ pts/7 sleep 1000')", "`os.waitpid(pid, 0)`"),
+        (
+            SLEEP.format(
+                child="os.login_tty(theirs)", wait="while not os.waitpid(pid, 1)[0]:\n    pass"
+            ),
+            "again and again",
+        ),
     ],
     "06.2": [
         (solved("06.2", IF_PIPE, "    if True:"), "stairs"),
@@ -65,6 +73,8 @@ WRONG = {
             solved("06.2", IF_PIPE, "    if not (os.isatty(0) or os.isatty(1)):"),
             "output that counts",
         ),
+        (solved("06.2", ONLCR, f"{ONLCR}; settings[3] &= ~termios.ECHO"), "One flag is enough"),
+        (solved("06.2", ONLCR, f"{ONLCR}; settings[0] = 0"), "One flag is enough"),
     ],
     "06.3": [
         (stub("06.3").replace(SLEEPS, FINALLY), "nobody is left"),
@@ -77,5 +87,6 @@ WRONG = {
         (stub("06.3").replace(RAW, THE_CHILD_IS_RAW + RAW), "the parent who got"),
         (stub("06.3").replace("tty.setraw(0)", ""), "raw when you say"),
         (stub("06.3").replace(SLEEPS, "time.sleep(1000)"), "prints nothing"),
+        (solved("06.3", "    os.read(alive, 1)\n", ASKS), "again and again"),
     ],
 }

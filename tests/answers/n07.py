@@ -53,6 +53,23 @@ ITS_OWN = """
             code = os.waitstatus_to_exitcode(status) if ended == child else code
         except ChildProcessError:
             os._exit(code)"""
+WAITS = """
+    ended = 0
+    while ended != child:
+        ended, status = os.wait()
+    import time
+    end = time.{clock}() + {seconds}
+    {late}
+    os._exit(os.waitstatus_to_exitcode(status))"""
+LATE = WAITS.format(clock="monotonic", seconds=2, late="time.sleep(2)")
+LATE_AND_BUSY = WAITS.format(
+    clock="process_time", seconds=2, late="while time.process_time() < end: pass"
+)
+AGAIN = """
+    ended = 0
+    while ended != child:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+    os._exit(os.waitstatus_to_exitcode(status))"""
 IF = "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n"
 IGNORE = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
 FORKS = """
@@ -82,6 +99,9 @@ WRONG = {
         (INIT.format(flags=PID, before="", wait=SHIFTED, end=END), "knows nothing of signals"),
         (INIT.format(flags=PID, before="", wait=ALL, end=END), "when the command was it"),
         (INIT.format(flags=PID, before="", wait=ITS_OWN, end=END), "when the command was it"),
+        (INIT.format(flags=PID, before="", wait=LATE, end=END), "ends at once"),
+        (INIT.format(flags=PID, before="", wait=LATE_AND_BUSY, end=END), "ends at once"),
+        (INIT.format(flags=PID, before="", wait=AGAIN, end=END), "again and again"),
     ],
     "07.2": [
         (solved("07.2", "if number == 15", "if True"), "Only SIGTERM"),
@@ -103,6 +123,14 @@ WRONG = {
         (solved("07.2", IF, "    if number in (1, 15):\n        number = 2\n"), "Only SIGTERM"),
         (solved("07.2", IF, "    if number in (12, 15):\n        number = 2\n"), "Only SIGTERM"),
         (solved("07.2", IF, "    if number <= 15:\n        number = 2\n"), "Only SIGTERM"),
+        (solved("07.2", IF, "    if number in (15, 28):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("07.2", IF, f"{IF}        os.kill(child, number)\n"), "replaces it"),
+        (solved("07.2", IF, f"{IF}    os.kill(child, number)\n"), "replaces it"),
+        (
+            solved("07.2", IF, f"{IF}    if number == 1:\n        os.kill(child, 1)\n"),
+            "replaces it",
+        ),
+        (solved("07.2", IF, f"{IF}    if number > 31:\n        return\n"), "says why not"),
     ],
     "07.3": [
         ('prediction = {"A": 143, "B": 137, "C": 143, "D": 4}', "no handler"),

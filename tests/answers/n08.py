@@ -54,6 +54,7 @@ WRONG = {
         (TWO, "Three are wanted"),
         (BARE, "environment"),
         ("print('3 pid, 1 user')", "Write `prediction = …`"),
+        (TWO.replace("sleep 1000'", "unshare -pf sleep 1000'").replace("2", "3"), "Three are"),
     ],
     "08.4": [
         ("grep -ao 'word-[0-9a-f]*' /proc/*/cmdline > found", "Whose `/proc`"),
