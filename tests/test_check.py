@@ -10,8 +10,9 @@ import pytest
 
 from labkit import exercise
 from labkit.course import progress
-from labkit.exercise import Answer, Wrong, check, trial, want
+from labkit.exercise import Answer, Incorrect, check, expect
 from labkit.exercise.check import hint, solution
+from labkit.exercise.trial import Limits
 from labkit.exercise.verdict import Verdict, judge
 
 SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
@@ -52,7 +53,7 @@ def made_up(monkeypatch):
 
 
 def refuse(answer):
-    raise Wrong("a `sleep`", "none")
+    raise Incorrect("a `sleep`", "none")
 
 
 def verdict_of(number):
@@ -117,7 +118,7 @@ def test_each_failure_tells_more(magics, made_up):
 
 def test_the_judges_own_hint_comes_first(magics, made_up):
     def judge(answer):
-        raise Wrong("this", "that", "it stands still")
+        raise Incorrect("this", "that", "it stands still")
 
     made_up(judge)
     magics["answer"]("99.1", "x = 1")
@@ -186,8 +187,8 @@ def test_no_error_of_a_judge_is_a_traceback(made_up, error):
 
 
 def run(answer):
-    with answer.start() as trial:
-        want(trial.wait() == 0, "status 0", trial.summary())
+    with answer.start() as run:
+        expect(run.wait() == 0, "status 0", run.summary())
     return "it ran"
 
 
@@ -226,11 +227,11 @@ def test_an_interrupt_ends_a_check_in_one_line_and_leaves_nothing(
     pids = []
 
     def judge_(answer):
-        with answer.start() as trial:
-            sleep = trial.until(lambda: trial.find("sleep", "1000"))
+        with answer.start() as run:
+            sleep = run.until(lambda: run.find("sleep", "1000"))
             pids.append(sleep.pid)
             signal.raise_signal(signal.SIGINT)
-            trial.wait()
+            run.wait()
 
     made_up(judge_)
     magics["answer"]("99.1", SLEEPER)
@@ -243,9 +244,9 @@ def test_an_interrupt_ends_a_check_in_one_line_and_leaves_nothing(
 
 def test_what_no_reader_sees_is_not_shown(made_up):
     def judge_(answer):
-        with answer.start() as trial:
-            trial.wait()
-        raise Wrong("this", "\x1b[2J\udcff" + "x" * 10_000)
+        with answer.start() as run:
+            run.wait()
+        raise Incorrect("this", "\x1b[2J\udcff" + "x" * 10_000)
 
     verdict = judge(made_up(judge_), r"print('a\x1b]0;title\x07b\0c')", {})
     assert verdict.output == "a\ufffd]0;title\ufffdb\ufffdc"
@@ -272,9 +273,9 @@ def test_what_lies_in_place_of_the_values_does_not_stop_the_judge(made_up, trick
 
 def test_an_answer_runs_beside_the_runtime_and_the_verdict_shows_what_it_printed(made_up):
     def judge_(answer: Answer):
-        with answer.start("word") as trial:
-            want(trial.wait() == 0, "status 0", trial.summary())
-            raise Wrong("nothing", "something")
+        with answer.start("word") as run:
+            expect(run.wait() == 0, "status 0", run.summary())
+            raise Incorrect("nothing", "something")
 
     text = "import sys\nfrom mydocker.other import X\nprint(X, sys.argv[1:], __file__)\n"
     verdict = judge(made_up(judge_), text, {"mydocker/other.py": "X = 1\n"})
@@ -284,9 +285,9 @@ def test_an_answer_runs_beside_the_runtime_and_the_verdict_shows_what_it_printed
 
 def test_a_long_output_is_cut(made_up):
     def judge_(answer):
-        with answer.start() as trial:
-            trial.wait()
-        raise Wrong("little", "much")
+        with answer.start() as run:
+            run.wait()
+        raise Incorrect("little", "much")
 
     verdict = judge(made_up(judge_), "print('x' * 100_000)", {})
     assert len(verdict.output) < 2000
@@ -294,8 +295,8 @@ def test_a_long_output_is_cut(made_up):
 
 def test_an_answer_that_is_a_file_of_the_runtime_replaces_it(made_up):
     def judge_(answer):
-        with answer.start("run", "x") as trial:
-            want(trial.wait() == 3, "status 3", trial.summary())
+        with answer.start("run", "x") as run:
+            expect(run.wait() == 3, "status 3", run.summary())
         return "3"
 
     runtime = {"mydocker/main.py": "import other\n", "mydocker/other.py": "raise SystemExit(4)\n"}
@@ -306,8 +307,8 @@ def test_an_answer_that_is_a_file_of_the_runtime_replaces_it(made_up):
 
 def test_a_shell_script(made_up):
     def judge_(answer):
-        with answer.start("word") as trial:
-            want(trial.wait() == 5, "status 5", trial.summary())
+        with answer.start("word") as run:
+            expect(run.wait() == 5, "status 5", run.summary())
         return "5"
 
     assert judge(made_up(judge_, exercise.SH), '[ "$1" = word ] && exit 5', {}).passed
@@ -327,10 +328,10 @@ def test_a_shell_script(made_up):
 def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
     def judge_(answer):
         value = answer.values("x")["x"]
-        want(value == [1, "a"], "[1, 'a']", "a word" if isinstance(value, str) else value)
+        expect(value == [1, "a"], "[1, 'a']", "a word" if isinstance(value, str) else value)
         return "so"
 
-    limits = trial.Limits(seconds=1 if "while" in text else 20)
+    limits = Limits(seconds=1 if "while" in text else 20)
     monkeypatch.setattr(exercise, "Limits", lambda: limits)
     monkeypatch.setattr("labkit.exercise.trial.Limits", lambda: limits)
     verdict = judge(made_up(judge_), text, {})
@@ -340,8 +341,8 @@ def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
 
 def test_an_answer_that_locks_its_folder_leaves_nothing(made_up, monkeypatch, tmp_path):
     def judge_(answer):
-        with answer.start() as trial:
-            want(trial.wait() == 0, "status 0", trial.summary())
+        with answer.start() as run:
+            expect(run.wait() == 0, "status 0", run.summary())
         return "locked"
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -354,7 +355,7 @@ def test_what_a_killed_judge_left_goes_with_the_next_check(made_up, monkeypatch,
     def judge_(answer):
         assert not left.exists()
         os.utime(answer.folder, (0, 0))
-        with exercise.placed(made_up(judge_), "x = 2", {}):  # another kernel's
+        with exercise.workspace(made_up(judge_), "x = 2", {}):  # another kernel's
             assert answer.folder.exists()
         return "gone"
 

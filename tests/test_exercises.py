@@ -39,7 +39,7 @@ def kernel(tmp_path_factory):
 
 
 def started_in(folder):
-    """The PIDs of the processes whose HOME is an answer's folder, as every trial's is."""
+    """The PIDs of the processes whose HOME is an answer's folder, as every sandboxed run's is."""
     home = f"HOME={folder}/labkit-answer-".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):

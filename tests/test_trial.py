@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit import procfs
-from labkit.exercise.trial import Limits, Trial
+from labkit.exercise.trial import Limits, SandboxedRun
 from tests.test_sandbox import ORDINARY, gone, until
 
 SLEEP = ("sleep", "1000")
@@ -27,16 +27,16 @@ EAT = "[bytes([1]) * 10**6 for _ in iter(int, 1)]"
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts trials, and closes them."""
-    trials = []
+    """Starts runs, and closes them."""
+    runs = []
 
     def begin(*argv, **options):
-        trials.append(Trial(argv, tmp_path, **options))
-        return trials[-1]
+        runs.append(SandboxedRun(argv, tmp_path, **options))
+        return runs[-1]
 
     yield begin
-    for trial in trials:
-        trial.close()
+    for run in runs:
+        run.close()
 
 
 def sh(start, script, **options):
@@ -44,9 +44,9 @@ def sh(start, script, **options):
 
 
 def test_status_and_output_come_back(start):
-    trial = sh(start, "echo out; echo err >&2; exit 7")
-    assert trial.wait() == 7
-    assert trial.output == "out\nerr\n"
+    run = sh(start, "echo out; echo err >&2; exit 7")
+    assert run.wait() == 7
+    assert run.output == "out\nerr\n"
 
 
 def test_a_signal_is_128_and_its_number(start):
@@ -54,9 +54,9 @@ def test_a_signal_is_128_and_its_number(start):
 
 
 def test_a_program_that_does_not_exist(start):
-    trial = start("nosuchprogram")
-    assert trial.wait() == 1
-    assert "No such file" in trial.output
+    run = start("nosuchprogram")
+    assert run.wait() == 1
+    assert "No such file" in run.output
 
 
 def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
@@ -64,7 +64,7 @@ def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
         "import os, sys; from pathlib import Path; from labkit.exercise import trial\n"
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
         "before = os.listdir('/proc/self/fd')\n"
-        "try: trial.Trial(['true'], Path.cwd())\n"
+        "try: trial.SandboxedRun(['true'], Path.cwd())\n"
         "except trial.NoSandbox as error: print(error)\n"
         "print(before == os.listdir('/proc/self/fd'))\n"
     )
@@ -76,18 +76,18 @@ def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
 
 
 def test_the_program_is_number_2_in_a_sandbox_of_its_own(start):
-    trial = start(*SLEEP)
-    sleep = trial.until(lambda: trial.find(*SLEEP))
+    run = start(*SLEEP)
+    sleep = run.until(lambda: run.find(*SLEEP))
     assert sleep.pids[1:] == (2,)
-    assert trial.program.pid == sleep.pid
+    assert run.program.pid == sleep.pid
     own, ours = procfs.namespaces(sleep.pid), procfs.namespaces()
     different = {kind for kind in own if own[kind] != ours[kind]}
     assert {"mnt", "uts", "ipc", "pid", "net"} <= different
 
 
 def test_numbers_in_a_namespace_below_follow(start):
-    trial = start("unshare", "--pid", "--fork", *SLEEP)
-    sleep = trial.until(lambda: trial.find(*SLEEP))
+    run = start("unshare", "--pid", "--fork", *SLEEP)
+    sleep = run.until(lambda: run.find(*SLEEP))
     assert sleep.pids[2:] == (1,)
 
 
@@ -95,34 +95,32 @@ def test_only_its_folder_can_be_written(start, tmp_path):
     elsewhere = Path(tmp_path.parent, f"{tmp_path.name}-not")
     elsewhere.mkdir()
     script = f"echo a > mine; echo b > {elsewhere}/theirs; rm -f {Path(__file__)}; mkdir /tmp/new$$"
-    trial = sh(start, script)
-    assert trial.wait() == 1
-    assert trial.output.count("Read-only file system") == 3
+    run = sh(start, script)
+    assert run.wait() == 1
+    assert run.output.count("Read-only file system") == 3
     assert (tmp_path / "mine").read_text() == "a\n"
     assert not list(elsewhere.iterdir())
 
 
 def test_it_cannot_make_the_rest_writable_where_it_is_no_machines_root(start, tmp_path):
-    trial = sh(start, "unshare --user --map-root-user --mount mount -o remount,bind,rw / ; echo $?")
-    trial.wait()
-    assert not trial.output.endswith("\n0\n")
+    run = sh(start, "unshare --user --map-root-user --mount mount -o remount,bind,rw / ; echo $?")
+    run.wait()
+    assert not run.output.endswith("\n0\n")
 
 
 def test_its_network_is_a_loopback_that_is_up(start):
-    trial = start("ip", "-brief", "link", "show", "up")
-    trial.wait()
-    assert trial.output.startswith("lo ")
-    assert trial.output.count("\n") == 1
+    run = start("ip", "-brief", "link", "show", "up")
+    run.wait()
+    assert run.output.startswith("lo ")
+    assert run.output.count("\n") == 1
 
 
 def test_it_sees_no_terminal_of_the_machine(start):
     ours, theirs = os.openpty()
     try:
-        trial = start(
-            sys.executable, "-c", "import os; os.openpty(); print(os.listdir('/dev/pts'))"
-        )
-        assert trial.wait() == 0, trial.output
-        assert sorted(eval(trial.output)) == ["0", "ptmx"]
+        run = start(sys.executable, "-c", "import os; os.openpty(); print(os.listdir('/dev/pts'))")
+        assert run.wait() == 0, run.output
+        assert sorted(eval(run.output)) == ["0", "ptmx"]
     finally:
         os.close(ours)
         os.close(theirs)
@@ -133,36 +131,36 @@ def test_it_has_no_input(start):
 
 
 def test_with_a_terminal_it_can_be_typed_to(start):
-    trial = sh(start, "tty; stty size; read line; echo got $line", terminal=True)
-    assert trial.until(lambda: "24 80" in trial.output)
-    trial.send("hello\r")
-    assert trial.wait() == 0
-    assert trial.output.splitlines()[-1] == "got hello"
-    assert trial.output.startswith("/dev/pts/")
+    run = sh(start, "tty; stty size; read line; echo got $line", terminal=True)
+    assert run.until(lambda: "24 80" in run.output)
+    run.send("hello\r")
+    assert run.wait() == 0
+    assert run.output.splitlines()[-1] == "got hello"
+    assert run.output.startswith("/dev/pts/")
 
 
 def test_ctrl_c_at_its_terminal_is_a_signal(start):
-    trial = sh(start, "trap 'echo got it; exit 3' INT; echo up; sleep 1000", terminal=True)
-    assert trial.until(lambda: trial.find(*SLEEP))
-    trial.send("\x03")
-    assert trial.wait() == 3
-    assert "got it" in trial.output
+    run = sh(start, "trap 'echo got it; exit 3' INT; echo up; sleep 1000", terminal=True)
+    assert run.until(lambda: run.find(*SLEEP))
+    run.send("\x03")
+    assert run.wait() == 3
+    assert "got it" in run.output
 
 
 def test_a_signal_reaches_the_program(start):
-    trial = sh(start, "trap 'exit 5' USR1; echo up; while :; do sleep 0.01; done")
-    assert trial.until(lambda: "up" in trial.output)
-    trial.kill(signal.SIGUSR1)
-    assert trial.wait() == 5
+    run = sh(start, "trap 'exit 5' USR1; echo up; while :; do sleep 0.01; done")
+    assert run.until(lambda: "up" in run.output)
+    run.kill(signal.SIGUSR1)
+    assert run.wait() == 5
 
 
 def test_settings_of_the_starter_do_not_reach_it(start, monkeypatch):
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setenv("PYTHONSTARTUP", "/nosuch")
-    trial = start("env")
-    trial.wait()
-    assert "SECRET" not in trial.output
-    assert "PYTHONSTARTUP" not in trial.output
+    run = start("env")
+    run.wait()
+    assert "SECRET" not in run.output
+    assert "PYTHONSTARTUP" not in run.output
 
 
 @pytest.mark.parametrize(
@@ -176,27 +174,27 @@ def test_settings_of_the_starter_do_not_reach_it(start, monkeypatch):
     ids=["loops", "forks", "prints", "eats"],
 )
 def test_a_limit_ends_it_with_all_that_it_started(start, script, limits, reason):
-    trial = sh(start, script, limits=limits)
-    assert trial.wait() is None
-    assert reason in trial.exceeded
-    trial.close()
-    assert trial.processes() == []
-    assert len(trial.output) <= limits.output
+    run = sh(start, script, limits=limits)
+    assert run.wait() is None
+    assert reason in run.exceeded
+    run.close()
+    assert run.processes() == []
+    assert len(run.output) <= limits.output
 
 
 def test_a_file_has_a_limit(start, tmp_path):
-    trial = sh(start, "head -c 9000000 /dev/zero > big", limits=Limits(file=1))
-    assert trial.wait() != 0
+    run = sh(start, "head -c 9000000 /dev/zero > big", limits=Limits(file=1))
+    assert run.wait() != 0
     assert (tmp_path / "big").stat().st_size == 2**20
 
 
 def test_a_lower_limit_of_the_starter_stays(tmp_path):
     """As after `ulimit`, or in a class whose administrator has set some."""
     code = (
-        "from pathlib import Path; from labkit.exercise.trial import Trial\n"
-        "with Trial(['cat', '/proc/self/limits'], Path.cwd()) as trial:\n"
-        "    trial.wait()\n"
-        "    print(trial.output)\n"
+        "from pathlib import Path; from labkit.exercise.trial import SandboxedRun\n"
+        "with SandboxedRun(['cat', '/proc/self/limits'], Path.cwd()) as run:\n"
+        "    run.wait()\n"
+        "    print(run.output)\n"
     )
     # Without its capabilities, root may not raise a limit either.
     command = [*ORDINARY, "prlimit", "--fsize=1048576", "--nproc=900", sys.executable, "-c", code]
@@ -206,47 +204,47 @@ def test_a_lower_limit_of_the_starter_stays(tmp_path):
 
 
 def test_until_ends_with_the_program(start):
-    trial = sh(start, "exit 0")
-    assert trial.until(lambda: False) is None
-    assert trial.status == 0
+    run = sh(start, "exit 0")
+    assert run.until(lambda: False) is None
+    assert run.status == 0
 
 
 def test_until_ends_when_nothing_moves_any_more(start):
-    trial = start(*SLEEP)
-    assert trial.until(lambda: False) is None
-    assert trial.status is None
+    run = start(*SLEEP)
+    assert run.until(lambda: False) is None
+    assert run.status is None
 
 
 def test_what_is_looked_at_may_end_meanwhile(start):
-    trial = start(*SLEEP)
+    run = start(*SLEEP)
 
     def look():
         raise ProcessLookupError
 
-    assert trial.until(look) is None
+    assert run.until(look) is None
 
 
 def test_nothing_is_left_after_close(start):
-    trial = sh(start, "setsid sleep 1000 & trap '' TERM HUP; setsid nohup sleep 1000 & sleep 1000")
-    assert trial.until(lambda: len(trial.processes()) == 4)
-    pids = [process.pid for process in trial.processes()]
-    trial.close()
+    run = sh(start, "setsid sleep 1000 & trap '' TERM HUP; setsid nohup sleep 1000 & sleep 1000")
+    assert run.until(lambda: len(run.processes()) == 4)
+    pids = [process.pid for process in run.processes()]
+    run.close()
     assert gone(pids)
 
 
 def test_a_second_close_does_nothing(start):
-    trial = start("true")
-    trial.close()
-    trial.close()
-    assert trial.output == ""
+    run = start("true")
+    run.close()
+    run.close()
+    assert run.output == ""
 
 
 def test_it_ends_when_its_judge_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from labkit.exercise.trial import Trial\n"
-        f"trial = Trial({SLEEP!r}, Path({str(tmp_path)!r}))\n"
-        f"print(trial.until(lambda: trial.find(*{SLEEP!r})).pid, flush=True)\n"
-        "trial.wait()\n"
+        "import sys; from pathlib import Path; from labkit.exercise.trial import SandboxedRun\n"
+        f"run = SandboxedRun({SLEEP!r}, Path({str(tmp_path)!r}))\n"
+        f"print(run.until(lambda: run.find(*{SLEEP!r})).pid, flush=True)\n"
+        "run.wait()\n"
     )
     judge = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(judge.stdout.readline())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from labkit.course import delivered, workbook
 from labkit.course.workbook import Source
-from labkit.exercise.trial import Limits, Trial
+from labkit.exercise.trial import Limits, SandboxedRun
 
 MAIN = "mydocker/main.py"
 # Every version knows these words; the first ones hand on a single word of the command.
@@ -181,5 +181,7 @@ def _edits(mine: dict[str, Source], delivered: dict[str, Source]) -> dict[str, s
 def _start(files: dict[str, Source]) -> _Outcome:
     """Run the runtime once, in a sandbox of its own that nothing outlives."""
     limits = Limits(seconds=LIMIT)
-    with Trial([sys.executable, MAIN, *WORDS], workbook.install(files), limits=limits) as trial:
-        return _Outcome(trial.wait(), trial.output, trial.exceeded)
+    with SandboxedRun(
+        [sys.executable, MAIN, *WORDS], workbook.install(files), limits=limits
+    ) as run:
+        return _Outcome(run.wait(), run.output, run.exceeded)

@@ -1,7 +1,7 @@
 """What an exercise is: a task, the form of its answer, and a judge that looks at the kernel.
 
-A judge never reads the answer's text. It runs the answer in a `Trial`, looks at /proc, the exit
-status, the terminal, and raises `Wrong` with what was wanted, what was found and a hint.
+A judge never reads the answer's text. It runs the answer in a sandbox, looks at /proc, the exit
+status, the terminal, and raises `Incorrect` with what was wanted, what was found and a hint.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.course import workbook
-from labkit.exercise.trial import LOOKS, Limits, Trial
+from labkit.exercise.trial import MAX_POLLS, Limits, SandboxedRun
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
-LONGEST = 2**20  # bytes that a judge reads of a file
+MAX_READ = 2**20  # bytes that a judge reads of a file
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
-YOUNG = 60  # seconds
-BUSY = 1  # seconds of processor time: nobody who waits needs as much
+MIN_AGE = 60  # seconds
+CPU_ALLOWANCE = 1  # seconds of processor time: nobody who waits needs as much
 JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
@@ -50,7 +50,7 @@ json.dump(values, open(result, "w"), default=repr)
 """
 
 
-class Wrong(Exception):
+class Incorrect(Exception):
     """An answer that does not do what is wanted.
 
     Attributes:
@@ -64,10 +64,10 @@ class Wrong(Exception):
         self.wanted, self.found, self.hint = wanted, found, hint
 
 
-def want(condition: object, wanted: str, found: object, hint: str = "") -> None:
-    """Raise `Wrong` unless the condition holds."""
+def expect(condition: object, wanted: str, found: object, hint: str = "") -> None:
+    """Raise `Incorrect` unless the condition holds."""
     if not condition:
-        raise Wrong(wanted, str(found), hint)
+        raise Incorrect(wanted, str(found), hint)
 
 
 @dataclass(frozen=True)
@@ -83,33 +83,37 @@ class Answer:
     text: str
     path: str
     folder: Path
-    _trials: list[Trial] = field(default_factory=list)
+    _runs: list[SandboxedRun] = field(default_factory=list)
 
-    def start(self, *words: str, terminal: bool = False, limits: Limits | None = None) -> Trial:
+    def start(
+        self, *words: str, terminal: bool = False, limits: Limits | None = None
+    ) -> SandboxedRun:
         """Start the answer; where it is a file of the runtime, `mydocker` with these words.
 
         Args:
             *words: arguments.
-            terminal: as in `Trial`.
-            limits: as in `Trial`.
+            terminal: as in `SandboxedRun`.
+            limits: as in `SandboxedRun`.
         """
         program = ["sh", SH] if self.path == SH else [sys.executable, self._program()]
         return self.command(*program, *words, terminal=terminal, limits=limits)
 
-    def command(self, *argv: str, terminal: bool = False, limits: Limits | None = None) -> Trial:
+    def command(
+        self, *argv: str, terminal: bool = False, limits: Limits | None = None
+    ) -> SandboxedRun:
         """Start another program in the answer's folder, such as a shell that calls the runtime."""
-        trial = Trial(argv, self.folder, terminal=terminal, limits=limits)
-        self._trials.append(trial)
-        return trial
+        run = SandboxedRun(argv, self.folder, terminal=terminal, limits=limits)
+        self._runs.append(run)
+        return run
 
-    def outlived(self, *argv: str, terminal: bool = False) -> Trial:
-        """Start a program, in a trial that does not end with it: `sleep 2000` runs from then on."""
+    def outlived(self, *argv: str, terminal: bool = False) -> SandboxedRun:
+        """Start a program, in a run that does not end with it: `sleep 2000` runs from then on."""
         return self.command(sys.executable, "-c", _OUTLIVE, *argv, terminal=terminal)
 
     @property
     def said(self) -> str:
-        """What the last trial printed, at most SHOWN characters, without the folder's name."""
-        text = self._trials[-1].output.strip("\n") if self._trials else ""
+        """What the last run printed, at most SHOWN characters, without the folder's name."""
+        text = self._runs[-1].output.strip("\n") if self._runs else ""
         text = text.replace(f"{self.folder}/", "")
         return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
@@ -117,18 +121,18 @@ class Answer:
         """Run a Python answer to its end and return the values of these names, as JSON has them.
 
         Raises:
-            Wrong: it did not come to its end, or has no such name.
+            Incorrect: it did not come to its end, or has no such name.
         """
         result = self.folder / ".values.json"
         argv = [sys.executable, "-c", _TELL, PYTHON, str(result), *names]
-        with self.command(*argv) as trial:
-            status = trial.wait()
-        ended_well(trial, "a program that comes to its end")
+        with self.command(*argv) as run:
+            status = run.wait()
+        fail_if_crashed(run, "a program that comes to its end")
         values: dict[str, object] = {}
         with contextlib.suppress(TypeError, ValueError, RecursionError):
             values = dict(json.loads(written(result)))
         missing = [name for name in names if name not in values]
-        want(
+        expect(
             not missing and status == 0,
             f"a value for {', '.join(names)}",
             f"nothing called {', '.join(missing)}",
@@ -151,7 +155,7 @@ class Exercise:
         number: such as "03.2".
         path: where an answer's text goes: PYTHON, SH, or a file of the runtime.
         judge: called with an answer; returns in a few words what the kernel showed, or raises
-            Wrong.
+            Incorrect.
         hints: from a nudge to nearly the answer.
     """
 
@@ -191,7 +195,7 @@ def find(number: str) -> Exercise | None:
 
 
 @contextlib.contextmanager
-def placed(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterator[Answer]:
+def workspace(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iterator[Answer]:
     """Put an answer into a folder of its own, beside a runtime, while the context lasts.
 
     Args:
@@ -220,7 +224,7 @@ def _remove_orphans(place: Path) -> None:
         with contextlib.suppress(OSError):
             found = folder.lstat()
             # A judge that has just begun has not locked its folder yet.
-            if found.st_uid != os.getuid() or time.time() - found.st_mtime < YOUNG:
+            if found.st_uid != os.getuid() or time.time() - found.st_mtime < MIN_AGE:
                 continue
             folder.chmod(0o700)
             held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -231,32 +235,32 @@ def _remove_orphans(place: Path) -> None:
                 os.close(held)
 
 
-def ended_well(trial: Trial, wanted: str, hint: str = "") -> None:
-    """Raise `Wrong` where a limit ended a trial, or Python's own error did."""
-    if trial.exceeded:
-        raise Wrong(wanted, trial.exceeded, hint or "Does it wait for something, or for ever?")
-    if trial.status and "Traceback (most recent call last):" in trial.output:
-        raise Wrong(wanted, trial.summary(), hint)
+def fail_if_crashed(run: SandboxedRun, wanted: str, hint: str = "") -> None:
+    """Raise `Incorrect` where a limit ended a run, or Python's own error did."""
+    if run.exceeded:
+        raise Incorrect(wanted, run.exceeded, hint or "Does it wait for something, or for ever?")
+    if run.status and "Traceback (most recent call last):" in run.output:
+        raise Incorrect(wanted, run.summary(), hint)
 
 
-def rests(trial: Trial) -> None:
-    """Raise `Wrong` where a process of a program that should wait is busy instead.
+def rests(run: SandboxedRun) -> None:
+    """Raise `Incorrect` where a process of a program that should wait is busy instead.
 
     Its state alone does not tell: waitpid(2) looks asleep for a moment also where it returns at
     once. A process that is busy uses the processor, and never gives it away by itself.
     """
-    before, looks = used(trial), itertools.count()
+    before, looks = used(run), itertools.count()
 
     def busy(seconds: float) -> bool:
         return any(
             turns == before[pid][0] and spent > before[pid][1] + seconds
-            for pid, (turns, spent) in used(trial).items()
+            for pid, (turns, spent) in used(run).items()
             if pid in before
         )
 
-    trial.until(lambda: busy(BUSY) or (next(looks) > LOOKS and not busy(0)))
-    want(
-        not trial.exceeded and not busy(BUSY),
+    run.until(lambda: busy(CPU_ALLOWANCE) or (next(looks) > MAX_POLLS and not busy(0)))
+    expect(
+        not run.exceeded and not busy(CPU_ALLOWANCE),
         "a program that waits, which takes no processor time",
         "one that never rests",
         "It asks again and again, and takes a whole processor for it. `os.wait()`, `os.waitpid(pid,"
@@ -264,10 +268,10 @@ def rests(trial: Trial) -> None:
     )
 
 
-def used(trial: Trial) -> dict[int, tuple[int, float]]:
+def used(run: SandboxedRun) -> dict[int, tuple[int, float]]:
     """Return by PID how often a process has gone to rest, and its seconds of processor time."""
     found = {}
-    for pid in (process.pid for process in trial.processes()):
+    for pid in (process.pid for process in run.processes()):
         status = written(Path(f"/proc/{pid}/status"))
         turns = status.rpartition("\nvoluntary_ctxt_switches:")[2].split()
         if turns and (ticks := stat_of(pid)[11:13]):
@@ -280,13 +284,13 @@ def stat_of(pid: int) -> list[str]:
     return written(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
 
 
-def waits_for(trial: Trial, pid: int) -> None:
-    """End a process; raise `Wrong` where the program, which should wait for it, does not end."""
-    rests(trial)
+def waits_for(run: SandboxedRun, pid: int) -> None:
+    """End a process; raise `Incorrect` where the program, which should wait, does not end."""
+    rests(run)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    want(
-        trial.until(lambda: trial.status is not None),
+    expect(
+        run.until(lambda: run.status is not None),
         "a program that ends when its `sleep` has ended",
         "one that goes on",
         "To stay for a long time is not to wait: `os.waitpid(pid, 0)` returns when the sleep ends.",
@@ -301,7 +305,7 @@ def written(path: Path) -> str:
         return ""
     try:
         regular = stat.S_ISREG(os.fstat(file).st_mode)
-        return os.read(file, LONGEST).decode(errors="replace") if regular else ""
+        return os.read(file, MAX_READ).decode(errors="replace") if regular else ""
     except OSError:  # a process that this file of /proc tells about has ended
         return ""
     finally:
@@ -309,12 +313,12 @@ def written(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def staying(wanted: str, hint: str) -> Iterator[None]:
-    """Raise `Wrong` where a process ends while the judge looks at it."""
+def must_keep_running(wanted: str, hint: str) -> Iterator[None]:
+    """Raise `Incorrect` where a process ends while the judge looks at it."""
     try:
         yield
     except (FileNotFoundError, ProcessLookupError):
-        raise Wrong(wanted, "one that soon ends", hint) from None
+        raise Incorrect(wanted, "one that soon ends", hint) from None
 
 
 def _remove(folder: Path) -> None:

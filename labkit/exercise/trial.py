@@ -1,6 +1,6 @@
 """Runs a program in a throwaway sandbox while a judge outside looks at its processes.
 
-The sandbox is sealed, has limits, and ends with the trial: nothing that a program does in it can
+The sandbox is sealed, has limits, and ends with the run: nothing that a program does in it can
 be met afterwards. What the program prints is kept, but whoever wants to know what it *did* asks
 the kernel.
 """
@@ -28,11 +28,11 @@ from labkit.procfs import Process
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent.parent
-BEAT = 0.02  # seconds between two looks
-QUIET = 2.0  # seconds without any change after which nothing is expected any more
-LOOKS = 25  # after as many, one that never rests is taken for one that stays
-PROGRAM = 2  # its PID in the sandbox
-SIZE = (24, 80)  # rows and columns of a trial's terminal
+POLL_INTERVAL = 0.02  # seconds between two looks
+IDLE_TIMEOUT = 2.0  # seconds without any change after which nothing is expected any more
+MAX_POLLS = 25  # after as many, one that never rests is taken for one that stays
+PROGRAM_PID = 2  # its PID in the sandbox
+TERMINAL_SIZE = (24, 80)  # rows and columns of a run's terminal
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class NoSandbox(Exception):
     """The machine refused a sandbox, so no program was started; the message says what it said."""
 
 
-class Trial:
+class SandboxedRun:
     """A program in a sandbox of its own. A context manager; nothing is left when it is closed.
 
     Attributes:
@@ -78,8 +78,8 @@ class Trial:
         Args:
             argv: program and arguments.
             folder: its working directory, and all that it can write.
-            terminal: its three streams are a terminal of SIZE; otherwise it has no input, and its
-                output and errors are one pipe.
+            terminal: its three streams are a terminal of TERMINAL_SIZE; otherwise it has no input,
+                and its output and errors are one pipe.
             limits: without them, the default ones.
 
         Raises:
@@ -94,13 +94,13 @@ class Trial:
         words += ["--ready", str(maker), "--", *argv]
         if terminal:
             self._ours, theirs = pty.openpty()
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *SIZE, 0, 0))
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL_SIZE, 0, 0))
         else:
             self._ours, theirs = os.pipe()
         os.set_blocking(self._ours, False)
         try:
             self._launcher = subprocess.Popen(
-                # -P, -s: what an earlier trial left in the folder is no module of the launcher.
+                # -P, -s: what an earlier run left in the folder is no module of the launcher.
                 [sys.executable, "-Ps", "-m", "labkit.sandbox", *words],
                 cwd=folder,
                 env=_environment(folder),
@@ -146,8 +146,8 @@ class Trial:
     def processes(self) -> list[Process]:
         """Return the program and its descendants, parents first.
 
-        Of each process, `pids[1]` is the number in the sandbox, where the program is PROGRAM, and
-        what follows are the numbers in the PID namespaces that the program made.
+        Of each process, `pids[1]` is the number in the sandbox, where the program is PROGRAM_PID,
+        and what follows are the numbers in the PID namespaces that the program made.
         """
         found = [process for _, process in procfs.tree(self._launcher.pid)]
         return [process for process in found[1:] if process.pids[1:] != (1,)]
@@ -160,7 +160,7 @@ class Trial:
             ProcessLookupError: it has ended.
         """
         for process in self.processes():
-            if process.pids[1:] == (PROGRAM,):
+            if process.pids[1:] == (PROGRAM_PID,):
                 return process
         raise ProcessLookupError("the program has ended")
 
@@ -202,17 +202,17 @@ class Trial:
         count = "one process" if len(names) == 1 else f"{len(names)} processes"
         return f"{count}: {', '.join(names[:8])}"
 
-    def until(self, condition: Callable[[], T], quiet: float = QUIET) -> T | None:
+    def until(self, condition: Callable[[], T], idle_timeout: float = IDLE_TIMEOUT) -> T | None:
         """Look again and again until a condition holds.
 
         Args:
             condition: what it returns is true in the sense of `bool`. A process that ends while
                 it looks makes it false.
-            quiet: seconds.
+            idle_timeout: seconds.
 
         Returns:
             what the condition returned, or None: the program has ended, a limit has ended it, or
-            nothing in it has moved for `quiet` seconds.
+            nothing in it has moved for `idle_timeout` seconds.
         """
         before, since = "", time.monotonic()
         while True:
@@ -225,11 +225,11 @@ class Trial:
             now = self._signature()
             if now != before or not self._waits():
                 before, since = now, time.monotonic()
-            elif time.monotonic() - since > quiet:
+            elif time.monotonic() - since > idle_timeout:
                 return None
-            linux.poll(*([self._ours] if self.status is None else []), seconds=BEAT)
+            linux.poll(*([self._ours] if self.status is None else []), seconds=POLL_INTERVAL)
 
-    def stays(self) -> bool:
+    def is_blocked(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""
         before, looks = "", 0
 
@@ -237,7 +237,7 @@ class Trial:
             nonlocal before, looks
             now, last = self._signature(), before
             before, looks = now, looks + 1
-            return (now == last and self._waits()) or looks > LOOKS
+            return (now == last and self._waits()) or looks > MAX_POLLS
 
         return bool(self.until(waits)) and self.status is None
 
@@ -245,7 +245,7 @@ class Trial:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
         while self.status is None and not self._is_over_a_limit():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._launcher.wait(BEAT)
+                self._launcher.wait(POLL_INTERVAL)
         return None if self.exceeded else self.status
 
     def send(self, text: str) -> None:
@@ -266,7 +266,7 @@ class Trial:
             os.close(self._ours)
             self._ours = -1
 
-    def __enter__(self) -> "Trial":
+    def __enter__(self) -> "SandboxedRun":
         return self
 
     def __exit__(
@@ -345,7 +345,7 @@ def _tells_of_us(proc: str) -> bool:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What every trial starts with, whatever is set around it."""
+    """What every run starts with, whatever is set around it."""
     here = Path(sys.executable).parent
     return {
         "PATH": f"{here}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

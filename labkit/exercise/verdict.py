@@ -14,7 +14,7 @@ from pathlib import Path
 
 from labkit import exercise
 from labkit.course import workbook
-from labkit.exercise import Exercise, Wrong
+from labkit.exercise import Exercise, Incorrect
 from labkit.exercise.trial import NoSandbox
 
 SHOWN = 300  # characters of what was found
@@ -118,10 +118,10 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
 
 
 def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
-    with exercise.placed(exercise_, text, runtime) as answer:
+    with exercise.workspace(exercise_, text, runtime) as answer:
         try:
             return Verdict(exercise_.number, True, "", exercise_.judge(answer))
-        except Wrong as error:
+        except Incorrect as error:
             wrong = error
         except NoSandbox:
             raise
@@ -129,7 +129,7 @@ def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdic
             if isinstance(error, OSError) and error.errno in SHORT_OF:
                 raise
             told = str(error).replace(str(answer.folder), "…")[:200]
-            wrong = Wrong("an answer of the usual form", f"{type(error).__name__}: {told}")
+            wrong = Incorrect("an answer of the usual form", f"{type(error).__name__}: {told}")
         hints = (wrong.hint,) if wrong.hint else ()
         number, found = exercise_.number, _plain(wrong.found, SHOWN)
         return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))

@@ -3,8 +3,17 @@
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, Wrong, ended_well, exercise, staying, want
-from labkit.exercise.trial import Trial
+from labkit.exercise import (
+    PYTHON,
+    SH,
+    Answer,
+    Incorrect,
+    exercise,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
+)
+from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -24,19 +33,19 @@ FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net",
 )
 def a_name_of_its_own(answer: Answer) -> str:
     """The sleep's host name is box, and the sandbox's is as before."""
-    with answer.start() as trial, staying(STAYS, WAIT):
-        sleep = _sleep(trial)
-        outside = _outside(trial)
-        trial.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
+    with answer.start() as run, must_keep_running(STAYS, WAIT):
+        sleep = _sleep(run)
+        outside = _outside(run)
+        run.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
         inside, named = procfs.hostname(sleep.pid), procfs.hostname(outside)
-        want(
+        expect(
             named == "lab",
             "a host name outside that is still `lab`",
             f"`{named}` outside",
             "`hostname` ran in the UTS namespace that everybody shares. Which option of `unshare` "
             "asks for a new one?",
         )
-        want(
+        expect(
             inside == "box",
             "the host name `box` where the sleep runs",
             f"`{inside}`",
@@ -57,44 +66,44 @@ def who_is_number_1(answer: Answer) -> str:
     """The sleep is in a new PID namespace, with the old /proc, and the predictions are right."""
     values = answer.values("command", "number", "alone")
     command, number, alone = values["command"], values["number"], values["alone"]
-    want(
+    expect(
         isinstance(command, str),
         "a command line as text",
         f"`{command}`",
         'Write it as in a shell, between quotes: `command = "unshare …"`.',
     )
-    with answer.command("sh", "-c", str(command)) as trial, staying(STAYS, WAIT):
-        sleep = _sleep(trial)
+    with answer.command("sh", "-c", str(command)) as run, must_keep_running(STAYS, WAIT):
+        sleep = _sleep(run)
         listed = _listed(sleep)
-    want(
+    expect(
         len(sleep.pids) == 3,
         "`sleep 1000` in a new PID namespace",
         "it is in the old one" if len(sleep.pids) < 3 else "more than one new one",
         "`--pid` begins a new count for the *next* process, and `--fork` starts that one.",
     )
-    want(
+    expect(
         len(listed) > 1,
         "a `/proc` that was mounted for the old namespace",
         "a `/proc` that shows the sleep alone",
         "Leave `--mount-proc` out: this is about what happens without.",
     )
     asked = "a prediction where `...` stands"
-    want(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
-    want(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
-    want(
+    expect(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
+    expect(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
+    expect(
         type(number) is int and type(alone) is bool,
         "a number, and True or False",
         f"`number = {number!r:.20}` and `alone = {alone!r:.20}`",
         "A number stands there without quotes, and so do `True` and `False`.",
     )
-    want(
+    expect(
         number == sleep.pids[-1],
         "the number that the kernel gives to the sleep",
         f"you predicted {number}, and the kernel says otherwise",
         "The kernel starts to count again in a new PID namespace, whatever `ps` may say. Is the "
         "sleep the first there, or a shell?",
     )
-    want(
+    expect(
         alone is False,
         "a `/proc` as the sleep finds it",
         f"you predicted `alone = {alone}`, and its `/proc` shows other processes",
@@ -113,18 +122,18 @@ def who_is_number_1(answer: Answer) -> str:
 )
 def a_container_in_one_line(answer: Answer) -> str:
     """The sleep is PID 1 in five namespaces, has its /proc, its name, and lo is up."""
-    with answer.start() as trial, staying(STAYS, WAIT):
-        sleep = _sleep(trial)
-        outside = _outside(trial)
+    with answer.start() as run, must_keep_running(STAYS, WAIT):
+        sleep = _sleep(run)
+        outside = _outside(run)
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(outside)
         missing = [kind for kind in FIVE if own[kind] == shared[kind]]
-        want(
+        expect(
             not missing,
             "`sleep 1000` in five new namespaces",
             f"it shares {', '.join(missing)} with the outside",
             f"Add `{' '.join(FIVE[kind] for kind in missing)}`.",
         )
-        want(
+        expect(
             sleep.pids[-1] == 1,
             "`sleep 1000` as PID 1",
             f"it is PID {sleep.pids[-1]}",
@@ -132,32 +141,32 @@ def a_container_in_one_line(answer: Answer) -> str:
             "*become* the sleep.",
         )
         listed = _listed(sleep)
-        beside = sum(len(process.pids) == len(sleep.pids) for process in trial.processes()) > 1
+        beside = sum(len(process.pids) == len(sleep.pids) for process in run.processes()) > 1
         hint = "`--mount-proc` mounts a new one."
         if listed and beside:
             hint = "Is something else started in there, with `&` perhaps? Nobody buries it, either."
-        want(
+        expect(
             listed == ["1"],
             "a `/proc` that shows the sleep alone",
             "a `/proc` that tells about others, too" if listed else "an empty `/proc`",
             hint,
         )
-        trial.until(lambda: procfs.hostname(sleep.pid) == "box")
+        run.until(lambda: procfs.hostname(sleep.pid) == "box")
         name = procfs.hostname(sleep.pid)
-        want(
+        expect(
             name == "box",
             "the host name `box` inside",
             f"`{name}`",
             "Let a shell inside set the name before it becomes the sleep.",
         )
-        want(
+        expect(
             procfs.hostname(outside) == "lab",
             "a host name outside that is still `lab`",
             f"`{procfs.hostname(outside)}` outside",
             "Set the name inside, after `unshare`.",
         )
-        trial.until(lambda: procfs.links(sleep.pid).get("lo"))
-        want(
+        run.until(lambda: procfs.links(sleep.pid).get("lo"))
+        expect(
             procfs.links(sleep.pid).get("lo"),
             "an interface `lo` that is up inside",
             "`lo` is down",
@@ -175,17 +184,17 @@ def a_container_in_one_line(answer: Answer) -> str:
 )
 def root_of_nothing(answer: Answer) -> str:
     """The sleep is user 0 of a user namespace that is not the sandbox's."""
-    with answer.start() as trial, staying(STAYS, WAIT):
-        sleep = _sleep(trial)
-        want(
-            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(_outside(trial))["user"],
+    with answer.start() as run, must_keep_running(STAYS, WAIT):
+        sleep = _sleep(run)
+        expect(
+            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(_outside(run))["user"],
             "`sleep 1000` in a new user namespace",
             "it shares the one outside",
             "Root of the outside is not what is asked. `unshare --user` makes a new one.",
         )
-        trial.until(lambda: _user(sleep) == 0)
+        run.until(lambda: _user(sleep) == 0)
         user = _user(sleep)
-        want(
+        expect(
             user == 0,
             "`sleep 1000` as user 0 in it",
             "a user without a number inside: 65534, nobody" if user is None else f"user {user}",
@@ -197,18 +206,18 @@ def root_of_nothing(answer: Answer) -> str:
         return "user 0 in a user namespace of its own, and its `uid_map` says who that is outside"
 
 
-def _sleep(trial: Trial) -> Process:
+def _sleep(run: SandboxedRun) -> Process:
     """Return the answer's sleep once it runs."""
-    sleep = trial.until(lambda: trial.find(*SLEEP))
-    ended_well(trial, STAYS)
-    if sleep and trial.stays():
+    sleep = run.until(lambda: run.find(*SLEEP))
+    fail_if_crashed(run, STAYS)
+    if sleep and run.is_blocked():
         return sleep
-    raise Wrong(STAYS, trial.summary(), WAIT)
+    raise Incorrect(STAYS, run.summary(), WAIT)
 
 
-def _outside(trial: Trial) -> int:
+def _outside(run: SandboxedRun) -> int:
     """Return the PID of the process that started the program: the sandbox's number 1."""
-    return trial.program.ppid
+    return run.program.ppid
 
 
 def _listed(process: Process) -> list[str]:

@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, want
-from labkit.exercise.trial import Trial
+from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed
+from labkit.exercise.trial import SandboxedRun
 
 MAIN = "mydocker/main.py"
 ARRIVED = "arrived.json"
@@ -96,15 +96,15 @@ def two_spellings(answer: Answer) -> str:
     ):
         wanted = f"`run {option} COMMAND` reaches `run` with the terminal and the command"
         call = _call(answer, "run", option, program)
-        want(call.arrived, wanted, _said(call), hint)
+        expect(call.arrived, wanted, _said(call), hint)
         assert call.arrived
         tty, command = call.arrived
         hint = "The option has to be taken away from `words`, whichever it is."
-        want(command == program, wanted, f"the command is `{command}`", hint)
+        expect(command == program, wanted, f"the command is `{command}`", hint)
         hint = "The option is dropped without a meaning: `tty` must be true for both."
-        want(tty, wanted, "`tty` is False", hint)
+        expect(tty, wanted, "`tty` is False", hint)
     call = _call(answer, "run", program)
-    want(
+    expect(
         call.arrived == (False, program),
         "`run COMMAND` reaches `run` without the terminal",
         "`tty` is True" if call.arrived and call.arrived[0] else _said(call),
@@ -112,7 +112,7 @@ def two_spellings(answer: Answer) -> str:
         '`(a == ["-ti"]) or (["-it"])`, which is always true.',
     )
     call = _call(answer, "run", program, "-it")
-    want(
+    expect(
         call.arrived == (False, program),
         "`run COMMAND -it` reaches `run` without the terminal: here `-it` belongs to the command",
         _said(call),
@@ -122,7 +122,7 @@ def two_spellings(answer: Answer) -> str:
     call = _command(answer, *each)
     refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
     word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")
-    want(
+    expect(
         call.messages == refused,
         f"`run {word!r:.12} COMMAND` is an unknown option, with status 1",
         _said(call),
@@ -130,14 +130,14 @@ def two_spellings(answer: Answer) -> str:
     )
     for word in COMMANDS:
         call = _call(answer, "run", word, program)
-        want(
+        expect(
             call.arrived == (False, word),
             f"`run '{word}'` reaches `run` with the command `{word}`, and without the terminal",
             f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
             "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
         )
     call = _call(answer, "run", "-it")
-    want(
+    expect(
         call.arrived is None and call.status == 1 and "missing" in " ".join(call.messages),
         "`run -it` without a command: `missing container command`, with status 1",
         _said(call),
@@ -146,7 +146,7 @@ def two_spellings(answer: Answer) -> str:
     call = _call(
         answer, "run", hint="Without a word there is no `words[0]`. What is `words[:1]` then?"
     )
-    want(
+    expect(
         call.arrived is None and call.messages == ["missing container command"],
         "`run` alone: `missing container command`, as before",
         _said(call),
@@ -166,16 +166,16 @@ def what_does_it_answer(answer: Answer) -> str:
     values = answer.values("prediction", "words")
     prediction, words = values["prediction"], values["words"]
     asked = "a prediction, 0 or 1, for each of the four lines"
-    want(isinstance(prediction, dict), asked, "something else than the dictionary")
+    expect(isinstance(prediction, dict), asked, "something else than the dictionary")
     assert isinstance(prediction, dict)
-    want(
+    expect(
         isinstance(words, list) and all(isinstance(word, str) for word in words),
         "a list of words",
         f"`{words}`",
         'Such as `words = ["run", "-ti", "/bin/sh"]`.',
     )
     assert isinstance(words, list)
-    want(
+    expect(
         len(words) > 1 and words[0] == "run",
         "a command line of at least two words that begins with `run`",
         f"`{' '.join(words)}`",
@@ -185,16 +185,16 @@ def what_does_it_answer(answer: Answer) -> str:
         guess = prediction.get(line, "nothing")
         guess = "..." if guess == "Ellipsis" else guess
         number = isinstance(guess, int) and not isinstance(guess, bool)
-        want(number, asked, f"`{guess}` for `{line}`", "Guess: the program will tell.")
+        expect(number, asked, f"`{guess}` for `{line}`", "Guess: the program will tell.")
         status = _call(answer, *line.split()).status
-        want(
+        expect(
             guess == status,
             f"the exit status of `{line}`",
             f"you predicted {guess}, and it is another",
             hint,
         )
     call = _call(answer, *words)
-    want(
+    expect(
         call.status == 1 and call.messages[-1:] == ["missing container command"],
         "the message `missing container command`, and status 1",
         _said(call),
@@ -216,59 +216,59 @@ def a_command_of_your_own(answer: Answer) -> str:
     name = f"host-{secrets.token_hex(4)}"
     rename = ["sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name]
     wanted = "`mydocker name` logs the host name"
-    with answer.command(*rename, sys.executable, MAIN, "name") as trial:
-        trial.wait()
+    with answer.command(*rename, sys.executable, MAIN, "name") as run:
+        run.wait()
         hint = "What it printed says where it stopped."
-        if "is not callable" in trial.output:
+        if "is not callable" in run.output:
             hint = (
                 "The dictionary keeps the function itself. With parentheses, `name_command(…)`, it "
                 "is called where the dictionary is made, and only its result is kept."
             )
-        elif "positional argument" in trial.output:
+        elif "positional argument" in run.output:
             hint = "`main` gives each command the list of the words behind it, even an empty one."
-        ended_well(trial, wanted, hint)
-        call = _ended(answer, trial)
-    want(
+        fail_if_crashed(run, wanted, hint)
+        call = _ended(answer, run)
+    expect(
         "unknown command name" not in call.messages,
         wanted,
         "`unknown command name`",
         "A definition is not enough: `main` finds a function by its word in `COMMANDS`.",
     )
-    want(
+    expect(
         any(name in message for message in call.messages),
         wanted,
         f"the log says `{call.messages[-1]}`"
         if call.messages
-        else "no line in the log" + ", but the name was printed" * (name in trial.output),
+        else "no line in the log" + ", but the name was printed" * (name in run.output),
         "`print` is not the log: call `log`."
-        if name in trial.output
+        if name in run.output
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
     )
     messages = call.messages
-    want(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
+    expect(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
     program = f"/bin/{secrets.token_hex(4)}"
     call = _call(answer, "run", program)
-    want(
+    expect(
         call.arrived == (False, program),
         "`run COMMAND` works as before",
         _said(call),
         "`COMMANDS` must still hold the other two.",
     )
     init = _call(answer, "init")
-    want(
+    expect(
         "missing container command" in init.messages,
         "`init` without a command says so, as before",
         _said(init),
         "`COMMANDS` must still hold the other two.",
     )
-    want(
+    expect(
         not call.messages,
         "`run COMMAND` logs nothing of its own here",
         _said(call),
         "Your function runs although `name` was not called: a definition is not a call.",
     )
-    lines = trial.output.splitlines()
-    want(
+    lines = run.output.splitlines()
+    expect(
         messages == [name] and len(lines) == 1,
         "one line in the log, whose message is the host name and nothing else",
         f"`{messages[0]}`" if len(lines) == 1 else f"{len(lines)} lines",
@@ -286,18 +286,18 @@ def _call(answer: Answer, *words: str, hint: str = "") -> Call:
 
 def _command(answer: Answer, *argv: str, hint: str = "") -> Call:
     (answer.folder / ARRIVED).unlink(missing_ok=True)
-    with answer.command(*argv) as trial:
-        return _ended(answer, trial, hint)
+    with answer.command(*argv) as run:
+        return _ended(answer, run, hint)
 
 
-def _ended(answer: Answer, trial: Trial, hint: str = "") -> Call:
-    status = trial.wait()
-    ended_well(trial, "a program that comes to its end", hint)
-    lines = [_json(line) for line in trial.output.splitlines()]
+def _ended(answer: Answer, run: SandboxedRun, hint: str = "") -> Call:
+    status = run.wait()
+    fail_if_crashed(run, "a program that comes to its end", hint)
+    lines = [_json(line) for line in run.output.splitlines()]
     messages = [str(line["msg"]) for line in lines if isinstance(line, dict) and "msg" in line]
     note = _json(_text(answer.folder / ARRIVED))
     arrived = (bool(note[0]), str(note[1])) if isinstance(note, list) and len(note) == 2 else None
-    return Call(status, messages, arrived, trial.summary())
+    return Call(status, messages, arrived, run.summary())
 
 
 def _said(call: Call) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
-from labkit.exercise.trial import Trial
+from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed, must_keep_running
+from labkit.exercise.trial import SandboxedRun
 
 SLEEP, SLEEP_2 = ("sleep", "1000"), ("sleep", "2000")
 SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}
@@ -35,15 +35,15 @@ def a_sixth_namespace(answer: Answer) -> str:
     (answer.folder / "mydocker/init.py").write_text(STAY)
     wanted = "a container with six namespaces of its own"
     hint = "`init` was not reached. What the answer printed says why."
-    with answer.start("run", "-ti", "/bin/sh") as trial, staying(wanted, hint):
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, wanted, hint)
-        want(sleep, wanted, trial.summary(), hint)
+    with answer.start("run", "-ti", "/bin/sh") as run, must_keep_running(wanted, hint):
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(run, wanted, hint)
+        expect(sleep, wanted, run.summary(), hint)
         assert sleep
-        own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(trial.program.pid)
+        own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(run.program.pid)
         made = [kind for kind in own if own[kind] != shared[kind]]
         missing = [kind for kind in own if kind in SIX - {*made}]
-        want(
+        expect(
             not missing,
             wanted,
             f"it shares {', '.join(missing)} with its parent",
@@ -52,7 +52,7 @@ def a_sixth_namespace(answer: Answer) -> str:
             if missing != ["cgroup"]
             else "`CLONE_NEWCGROUP` is imported already. Where do the five stand?",
         )
-        want(len(made) == 6, wanted, f"it has {len(made)}", "One flag more is enough.")
+        expect(len(made) == 6, wanted, f"it has {len(made)}", "One flag more is enough.")
         return f"its own: {', '.join(made)}"
 
 
@@ -67,27 +67,27 @@ def two_in_one(answer: Answer) -> str:
     """Both sleeps are children of the program, and numbers 1 and 2 of one new PID namespace."""
     both = "`sleep 1000` and `sleep 2000`, both children of your program"
     stay = "The program itself should wait for both, for example by `signal.pause()`."
-    with answer.start() as trial, staying(both, stay):
-        first = trial.until(lambda: trial.find(*SLEEP))
-        second = first and trial.until(lambda: trial.find(*SLEEP_2))
+    with answer.start() as run, must_keep_running(both, stay):
+        first = run.until(lambda: run.find(*SLEEP))
+        second = first and run.until(lambda: run.find(*SLEEP_2))
         hint = (
             "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell "
             "in between would be number 1, and take all others with it when it ends.) " + stay
         )
-        if "Cannot allocate memory" in trial.output:
+        if "Cannot allocate memory" in run.output:
             hint = (
                 "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was "
                 "first there? It must still live."
             )
-        elif "Invalid argument" in trial.output:
+        elif "Invalid argument" in run.output:
             hint = (
                 "After `unshare` it is settled where the next children begin, so the kernel "
                 "refuses one more new namespace. Ask once, and then make them with `os.fork()`."
             )
-        want(first and second, both, trial.summary(), hint)
-        want(trial.stays(), both, trial.summary(), stay)
+        expect(first and second, both, run.summary(), hint)
+        expect(run.is_blocked(), both, run.summary(), stay)
         assert first and second
-        want(
+        expect(
             len(first.pids) > 2 and len(second.pids) > 2,
             "both in a new PID namespace",
             f"`sleep {1000 if len(first.pids) < 3 else 2000}` in the one that was there before",
@@ -95,7 +95,7 @@ def two_in_one(answer: Answer) -> str:
             "stays where it is, and `exec` makes no new process.",
         )
         one, other = (procfs.namespaces(process.pid)["pid"] for process in (first, second))
-        want(
+        expect(
             one == other,
             "both in the same new PID namespace",
             "two namespaces, one for each",
@@ -103,15 +103,15 @@ def two_in_one(answer: Answer) -> str:
             "children that follow.",
         )
         numbers = (first.pids[-1], second.pids[-1])
-        want(
+        expect(
             numbers == (1, 2),
             "`sleep 1000` as number 1, `sleep 2000` as number 2",
             f"they are {numbers[0]} and {numbers[1]}",
             "Numbers are given in the order of birth. Does another process come first, a shell "
             "perhaps?",
         )
-        want(
-            first.ppid == second.ppid == trial.program.pid,
+        expect(
+            first.ppid == second.ppid == run.program.pid,
             both,
             "another process is the parent of one of them",
             "The program stays outside and forks twice after `unshare`.",
@@ -130,21 +130,21 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
     """A UTS namespace is called survivor, is held open, and no process is in it."""
     wanted = "a UTS namespace that is held open, with no process in it"
     stay = "The program itself has to stay: a descriptor is closed when its process ends."
-    with answer.start() as trial, staying(wanted, stay):
-        held = trial.until(lambda: next(_held_alone(trial), None))
-        ended_well(
-            trial,
+    with answer.start() as run, must_keep_running(wanted, stay):
+        held = run.until(lambda: next(_held_alone(run), None))
+        fail_if_crashed(
+            run,
             wanted,
             "Only the working folder can be written to here."
-            if "Read-only" in trial.output
+            if "Read-only" in run.output
             else "Open the file in `/proc` before the child ends: later it is gone.",
         )
-        want(trial.stays(), wanted, trial.summary(), stay)
-        outside = procfs.namespaces(trial.program.ppid)["uts"]
-        inside = [p.pid for p in _living(trial) if procfs.namespaces(p.pid)["uts"] != outside]
+        expect(run.is_blocked(), wanted, run.summary(), stay)
+        outside = procfs.namespaces(run.program.ppid)["uts"]
+        inside = [p.pid for p in _living(run) if procfs.namespaces(p.pid)["uts"] != outside]
         found = "a process is still in the new one" if inside else "no namespace but the first"
         hint = "Hold it first, then end the child: `os.kill(pid, signal.SIGKILL)`."
-        if trial.program.pid in inside:
+        if run.program.pid in inside:
             found = "your program is in the new one itself"
             hint = "It need not go in: the open descriptor is enough to keep a namespace."
         elif not inside:
@@ -152,11 +152,11 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
                 "When the last process is gone and nobody holds it open, it is gone too. Open "
                 "`/proc/PID/ns/uts` before, and keep the descriptor open."
             )
-        want(held, wanted, found, hint)
+        expect(held, wanted, found, hint)
         assert held
         command = ["nsenter", f"--uts={held}", "uname", "-n"]
         name = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-        want(
+        expect(
             name == "survivor",
             "the host name `survivor` in it",
             f"`{name}`",
@@ -183,22 +183,22 @@ def break_out(answer: Answer) -> str:
         "The program should become the sleep, or wait for it. Where the kernel refused something, "
         "what the answer printed says so."
     )
-    with answer.command(*PRISON, sys.executable, PYTHON) as trial, staying(stays, hint):
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(
-            trial,
+    with answer.command(*PRISON, sys.executable, PYTHON) as run, must_keep_running(stays, hint):
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(
+            run,
             stays,
             "`setns` wants a descriptor, which is a number: `os.open(path, os.O_RDONLY)` gives one."
-            if "ArgumentError" in trial.output or "Bad file descriptor" in trial.output
+            if "ArgumentError" in run.output or "Bad file descriptor" in run.output
             else "",
         )
-        want(sleep and trial.stays(), stays, trial.summary(), hint)
+        expect(sleep and run.is_blocked(), stays, run.summary(), hint)
         assert sleep
-        outside = procfs.namespaces(trial.program.ppid)
-        trial.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
+        outside = procfs.namespaces(run.program.ppid)
+        run.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
         own = procfs.namespaces(sleep.pid)
         name = procfs.hostname(sleep.pid)
-        want(
+        expect(
             own["uts"] == outside["uts"],
             "`sleep 1000` in the UTS namespace of the sandbox",
             f"another one, with the host name `{name}`",
@@ -207,7 +207,7 @@ def break_out(answer: Answer) -> str:
             else "Somebody in `/proc` is outside, and `linux.setns` moves the process that calls "
             "it to where another is. A new namespace is not the old one.",
         )
-        want(
+        expect(
             own["net"] == outside["net"],
             "`sleep 1000` in the network namespace of the sandbox",
             "the prison's, without a way out",
@@ -216,10 +216,10 @@ def break_out(answer: Answer) -> str:
         return "the sleep is in the same UTS and network namespaces as PID 1 of the sandbox"
 
 
-def _held_alone(trial: Trial) -> Iterator[str]:
+def _held_alone(run: SandboxedRun) -> Iterator[str]:
     """Yield paths of UTS namespaces that are held open and in which no process is."""
     held = []
-    for process in _living(trial):
+    for process in _living(run):
         with contextlib.suppress(OSError):
             for path in Path(f"/proc/{process.pid}/fd").iterdir():
                 held.append((_number(str(path.readlink())), str(path)))
@@ -231,15 +231,15 @@ def _held_alone(trial: Trial) -> Iterator[str]:
     inhabited: set[str | None] = {
         None
     }  # read last: whoever is in a new one was there before it could be held
-    for pid in (trial.program.ppid, *(process.pid for process in _living(trial))):
+    for pid in (run.program.ppid, *(process.pid for process in _living(run))):
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
                 inhabited.add(_number(str((task / "ns/uts").readlink())))
     yield from (path for number, path in held if number not in inhabited)
 
 
-def _living(trial: Trial) -> list[procfs.Process]:
-    return [process for process in trial.processes() if process.state != "Z"]
+def _living(run: SandboxedRun) -> list[procfs.Process]:
+    return [process for process in run.processes() if process.state != "Z"]
 
 
 def _number(name: str) -> str | None:

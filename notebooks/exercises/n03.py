@@ -4,8 +4,17 @@ import contextlib
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, waits_for, want, written
-from labkit.exercise.trial import PROGRAM
+from labkit.exercise import (
+    PYTHON,
+    Answer,
+    exercise,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
+    waits_for,
+    written,
+)
+from labkit.exercise.trial import PROGRAM_PID
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -42,16 +51,16 @@ if os.getpid() == 1:
 )
 def a_proc_of_its_own(answer: Answer) -> str:
     """The sleep is PID 1 and alone in its /proc; the program's own /proc still tells of itself."""
-    with answer.start() as trial, staying(STAYS, WAIT):
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, "`sleep 1000` as PID 1 of a new PID namespace")
-        waits = sleep and trial.stays()
-        hint = "What it printed says what the child met." if "Traceback" in trial.output else WAIT
-        if "operand" in trial.output:
+    with answer.start() as run, must_keep_running(STAYS, WAIT):
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(run, "`sleep 1000` as PID 1 of a new PID namespace")
+        waits = sleep and run.is_blocked()
+        hint = "What it printed says what the child met." if "Traceback" in run.output else WAIT
+        if "operand" in run.output:
             hint = "The list that exec is given begins with the program's own name."
-        want(waits, STAYS, trial.summary(), hint)
+        expect(waits, STAYS, run.summary(), hint)
         assert sleep
-        want(
+        expect(
             len(sleep.pids) > 2 and sleep.pids[-1] == 1,
             "`sleep 1000` as PID 1 of a new PID namespace",
             f"PID {sleep.pids[-1]} of "
@@ -61,22 +70,22 @@ def a_proc_of_its_own(answer: Answer) -> str:
             if len(sleep.pids) == 2
             else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
-        want(
-            PROGRAM in _listed(trial.program),
+        expect(
+            PROGRAM_PID in _listed(run.program),
             "a `/proc` outside that is as it was",
             "the sleep's `/proc` has covered the one outside",
             "The child mounted in a table of mounts that it shares with the program. It needs "
             "`CLONE_NEWNS` for itself alone.",
         )
-        trial.until(lambda: _listed(sleep) == {1})
+        run.until(lambda: _listed(sleep) == {1})
         listed = _listed(sleep)
-        want(
+        expect(
             listed == {1},
             "a `/proc` that shows PID 1 and nobody else to the sleep",
             f"{len(listed)} processes in it",
             "It still reads the old `/proc`. Mount a new one, in the child, before `exec`.",
         )
-        waits_for(trial, sleep.pid)
+        waits_for(run, sleep.pid)
         return "`sleep` is PID 1, its `/proc` holds one process, the one outside is as it was"
 
 
@@ -94,26 +103,26 @@ def a_name_for_the_container(answer: Answer) -> str:
     with Path(answer.folder, "mydocker/command.py").open("a") as file:
         file.write(HELD)
     wanted = "the host name `box` where the command runs"
-    with answer.start("run", "-ti", "./stay") as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        want(
+    with answer.start("run", "-ti", "./stay") as run:
+        sleep = run.until(lambda: run.find(*SLEEP))
+        expect(
             sleep,
             "a container whose command runs",
-            trial.summary(),
+            run.summary(),
             "`init` did not come as far as the command: an error stopped it, as what it printed "
             "says, or it became another program.",
         )
         assert sleep
-        trial.until(lambda: procfs.hostname(sleep.pid) == "box")
+        run.until(lambda: procfs.hostname(sleep.pid) == "box")
         found = procfs.hostname(sleep.pid)
-        outside = procfs.hostname(trial.program.pid)
-        want(
+        outside = procfs.hostname(run.program.pid)
+        expect(
             outside == "lab",
             "a host name outside that is as it was",
             f"`{outside}` outside",
             "Set it inside: `init` is the first who is in the new UTS namespace.",
         )
-        want(
+        expect(
             found == "box",
             wanted,
             f"`{found}`",
@@ -123,7 +132,7 @@ def a_name_for_the_container(answer: Answer) -> str:
             else "Exactly `box`: small letters, and nothing behind them.",
         )
         name = written(born).strip()
-        want(
+        expect(
             name == "box",
             "the host name `box` when the command starts",
             f"`{name}`, and another one later",
@@ -140,25 +149,25 @@ def a_name_for_the_container(answer: Answer) -> str:
 )
 def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
-    with answer.start() as trial, staying(STAYS, WAIT):
-        sleep = trial.until(lambda: trial.running("sleep"))
-        waits = trial.stays()
-        ended_well(
-            trial,
+    with answer.start() as run, must_keep_running(STAYS, WAIT):
+        sleep = run.until(lambda: run.running("sleep"))
+        waits = run.is_blocked()
+        fail_if_crashed(
+            run,
             "`sleep 1000`, alive and hidden",
             "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
-            if "PermissionError: " in trial.output
+            if "PermissionError: " in run.output
             else "",
         )
-        want(
+        expect(
             sleep and waits,
             STAYS,
-            trial.summary(),
+            run.summary(),
             "Ending it is one way to hide it, but that is not what is asked. " + WAIT,
         )
         assert sleep
         number = sleep.pids[1]
-        want(
+        expect(
             len(sleep.pids) == 2,
             "a sleep in the same PID namespace as the program",
             "one in a PID namespace of its own",
@@ -166,24 +175,24 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
         )
 
         def others() -> set[int]:
-            return {1, *(process.pids[1] for process in trial.processes())} - {number}
+            return {1, *(process.pids[1] for process in run.processes())} - {number}
 
-        trial.until(lambda: _listed(trial.program) == others())
-        listed, expected = _listed(trial.program), others()
-        want(
+        run.until(lambda: _listed(run.program) == others())
+        listed, expected = _listed(run.program), others()
+        expect(
             number not in listed,
             "a `/proc` in which the sleep is missing",
             "the sleep stands in it, under whatever name",
             "What decides is not the name but the folder: cover `/proc/PID`, where the program "
             "sees it, too.",
         )
-        want(
+        expect(
             listed >= expected,
             "a `ps` that shows the others",
             f"{len(listed & expected)} of {len(expected)} in `/proc`",
             "You have hidden more than one process. Cover the folder of the sleep alone.",
         )
-        waits_for(trial, sleep.pid)
+        waits_for(run, sleep.pid)
         return f"the kernel has the sleep, and `/proc` shows the {len(listed)} others"
 
 

@@ -5,8 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit.exercise import PYTHON, Answer, ended_well, exercise, staying, want
-from labkit.exercise.trial import PROGRAM, Trial
+from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed, must_keep_running
+from labkit.exercise.trial import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -25,7 +25,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 os.execvp("sleep", ["sleep", "1000"])
 """
 WAIT = "The program must become the sleep or wait for it."
-BUSY = "This is no fault of yours. Is the machine very busy? Check once more."
+MACHINE_BUSY = "This is no fault of yours. Is the machine very busy? Check once more."
 WHY = {
     "its PID": "It is still the same process: exec makes no new one.",
     "its child": "It is still the same process, so its children are still its children.",
@@ -46,20 +46,20 @@ WHY = {
 )
 def what_survives(answer: Answer) -> str:
     """The guesses are what /proc shows of a process before and after it becomes a sleep."""
-    with answer.command(sys.executable, "-c", EXPERIMENT) as trial:
-        stopped = trial.until(lambda: trial.program.state == "T")
-        want(stopped, "an experiment that runs", trial.summary(), BUSY)
-        program = trial.program
-        before = _everything(trial, program)
-        trial.kill(signal.SIGCONT)
-        want(trial.until(lambda: trial.find(*SLEEP)), "its exec", trial.summary(), BUSY)
-        after = _everything(trial, program)
+    with answer.command(sys.executable, "-c", EXPERIMENT) as run:
+        stopped = run.until(lambda: run.program.state == "T")
+        expect(stopped, "an experiment that runs", run.summary(), MACHINE_BUSY)
+        program = run.program
+        before = _everything(run, program)
+        run.kill(signal.SIGCONT)
+        expect(run.until(lambda: run.find(*SLEEP)), "its exec", run.summary(), MACHINE_BUSY)
+        after = _everything(run, program)
     survives = {name: before[name] == after[name] for name in before}
     guesses = answer.values("survives")["survives"]
-    want(isinstance(guesses, dict), "a dictionary `survives`", f"a {type(guesses).__name__}")
+    expect(isinstance(guesses, dict), "a dictionary `survives`", f"a {type(guesses).__name__}")
     assert isinstance(guesses, dict)
     missing = [name for name in survives if not isinstance(guesses.get(name), bool)]
-    want(
+    expect(
         not missing,
         f"True or False for each of the {len(survives)}",
         f"neither for {len(missing)}, the first is `{(missing or [''])[0]}`",
@@ -67,7 +67,7 @@ def what_survives(answer: Answer) -> str:
     )
     right = [name for name in survives if guesses[name] == survives[name]]
     for name, truth in survives.items():
-        want(
+        expect(
             name in right,
             f"`{name}` survives: {truth}, as `/proc` shows before and after",
             f"{guesses[name]} ({len(right)} of {len(survives)} are right)",
@@ -88,26 +88,26 @@ def a_file_handed_on(answer: Answer) -> str:
     letter.write_text("Dear sleep\n")
     delivered = letter.stat()  # whatever bears that name later
     hint = "Let the program itself become the sleep, with `os.execvp`."
-    with answer.start() as trial, staying("a process `sleep 1000` that stays", hint):
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(
-            trial,
+    with answer.start() as run, must_keep_running("a process `sleep 1000` that stays", hint):
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(
+            run,
             "a program that becomes `sleep 1000`",
-            "A descriptor is a number: `file.fileno()`." if "integer" in trial.output else "",
+            "A descriptor is a number: `file.fileno()`." if "integer" in run.output else "",
         )
-        if "operand" in trial.output:
+        if "operand" in run.output:
             hint = "The list that exec is given begins with the program's own name."
-        want(sleep, "a process `sleep 1000` that stays", trial.summary(), hint)
+        expect(sleep, "a process `sleep 1000` that stays", run.summary(), hint)
         assert sleep
-        want(
-            sleep.pids[1:] == (PROGRAM,),
+        expect(
+            sleep.pids[1:] == (PROGRAM_PID,),
             "one process, which Python began and in which `sleep` goes on",
-            trial.summary(),
+            run.summary(),
             "`fork`, `subprocess` and `os.system` make a second process. In a shell, too, it is "
             "the word `exec` that makes none.",
         )
         files = _open_files(sleep)
-        want(
+        expect(
             any(_is(file, delivered) for file in files),
             "`letter` among the open files of `sleep`",
             f"{len(files)} descriptors, none of them `letter`",
@@ -130,17 +130,17 @@ def nothing_ignored(answer: Answer) -> str:
     Path(answer.folder, "stay").write_text("#!/bin/sh\nexec sleep 1000\n")
     Path(answer.folder, "stay").chmod(0o755)
     hint = "`init` did not come as far as the command. What it printed says why."
-    with answer.start("run", "-ti", "./stay") as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        if "Invalid argument" in trial.output:
+    with answer.start("run", "-ti", "./stay") as run:
+        sleep = run.until(lambda: run.find(*SLEEP))
+        if "Invalid argument" in run.output:
             hint = "SIGKILL and SIGSTOP are the kernel's own: nobody may change what they do."
-        want(sleep, "a container whose command runs", trial.summary(), hint)
+        expect(sleep, "a container whose command runs", run.summary(), hint)
         assert sleep
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
         both = {signal.SIGPIPE, signal.SIGXFSZ}
         ignored = _signals(sleep, "SigIgn") & both
         names = ", ".join(signal.Signals(number).name for number in sorted(ignored))
-        want(
+        expect(
             not ignored,
             "a command that ignores no signal because of Python",
             f"it ignores {names}",
@@ -149,7 +149,7 @@ def nothing_ignored(answer: Answer) -> str:
             else "Python ignores them, and exec keeps that. Set them to `signal.SIG_DFL` before "
             "`execv`: behind it no line runs.",
         )
-        want(
+        expect(
             not _signals(sleep, "SigBlk") & both,
             "a command that gets these signals",
             "it blocks them",
@@ -168,36 +168,36 @@ def nothing_ignored(answer: Answer) -> str:
 )
 def a_sleep_called_nothing(answer: Answer) -> str:
     """A process runs the file of sleep; its comm and its first argument are nothing."""
-    with answer.start() as trial, staying("a process that runs `sleep` and stays", WAIT):
+    with answer.start() as run, must_keep_running("a process that runs `sleep` and stays", WAIT):
         wanted = ("nothing", "nothing")
-        sleep = trial.until(lambda: trial.running("sleep"))
-        ended_well(
-            trial,
+        sleep = run.until(lambda: run.running("sleep"))
+        fail_if_crashed(
+            run,
             "a process that runs `sleep`, called `nothing`",
             "exec needs a file. `os.execvp` looks for it in PATH, `os.execv` takes a path to it; "
             "the name in the list is another matter."
-            if "FileNotFoundError" in trial.output
+            if "FileNotFoundError" in run.output
             else "",
         )
-        want(
+        expect(
             sleep,
             "a process that runs the file of `sleep` and stays",
-            trial.summary(),
+            run.summary(),
             WAIT
-            if trial.status is not None
+            if run.status is not None
             else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
         )
-        trial.until(lambda: _names(trial.running("sleep")) == wanted)
-        want(
-            trial.stays(),
+        run.until(lambda: _names(run.running("sleep")) == wanted)
+        expect(
+            run.is_blocked(),
             "a process that runs `sleep` and stays",
-            trial.summary(),
+            run.summary(),
             WAIT,
         )
-        comm, args = _names(trial.running("sleep"))
+        comm, args = _names(run.running("sleep"))
         hint = "`args` is the list that exec was given. Its first word is yours to choose."
-        want(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)
-        want(
+        expect(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)
+        expect(
             comm == "nothing",
             "`nothing` as the kernel's own name, `comm`",
             f"`{comm}`",
@@ -207,14 +207,14 @@ def a_sleep_called_nothing(answer: Answer) -> str:
         return "`comm` and `args` say `nothing`; `exe` leads to `sleep`"
 
 
-def _everything(trial: Trial, process: Process) -> dict[str, object]:
+def _everything(run: SandboxedRun, process: Process) -> dict[str, object]:
     """Return what /proc shows of each thing that WHY names."""
     place = Path(f"/proc/{process.pid}")
     passwd = Path("/etc/passwd").stat()
-    now = next(p for p in trial.processes() if p.pid == process.pid)
+    now = next(p for p in run.processes() if p.pid == process.pid)
     found: list[object] = [
         now.pids,
-        [child.pid for child in trial.processes() if child.ppid == process.pid],
+        [child.pid for child in run.processes() if child.ppid == process.pid],
         len(list((place / "task").iterdir())),
         (place / "cwd").readlink(),
         any(_is(file, passwd) for file in _open_files(process)),

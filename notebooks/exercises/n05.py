@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, ended_well, exercise, want
+from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed
 from labkit.exercise.trial import Limits
 from labkit.procfs import Mount, Process
 
@@ -43,14 +43,14 @@ def news_in_one_direction(answer: Answer) -> str:
         names = {
             target.replace(str(answer.folder), "…") for target in Counter(here) - Counter(before)
         }
-        want(
+        expect(
             not names,
             "no mount of the container's on the machine",
             f"one that was made in the container, on `{'`, `'.join(sorted(names))}`",
             "Something is still shared. Does your flag reach all mounts below `/` (`MS_REC`), "
             "and before proc is mounted?",
         )
-        want(
+        expect(
             usb,
             "in the container, what the machine mounts later",
             "nothing of it",
@@ -70,10 +70,10 @@ def statuses(answer: Answer) -> str:
     """The guesses are the statuses with which the runtime ends."""
     found = _statuses(answer)
     guesses = answer.values("statuses")["statuses"]
-    want(isinstance(guesses, dict), "a dictionary `statuses`", f"a {type(guesses).__name__}")
+    expect(isinstance(guesses, dict), "a dictionary `statuses`", f"a {type(guesses).__name__}")
     assert isinstance(guesses, dict)
     missing = [c for c in found if type(guesses.get(c)) is not int]
-    want(
+    expect(
         not missing,
         f"a number for each of the {len(found)} commands",
         f"no number yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
@@ -81,7 +81,7 @@ def statuses(answer: Answer) -> str:
     )
     right = [command for command in found if guesses[command] == found[command]]
     for command in found:
-        want(
+        expect(
             command in right,
             f"the status with which `{command}` ends",
             f"your number, {guesses[command]!r:.20}, and it ends with another "
@@ -101,13 +101,13 @@ def statuses(answer: Answer) -> str:
 def shared_memory_of_its_own(answer: Answer) -> str:
     """A tmpfs with three flags lies on the container's /dev/shm, and not on the machine's."""
     with _machine(answer, ":", ":") as (outer, inner):
-        want(
+        expect(
             len(_shm(outer.pid)) == len(_shm(outer.ppid)),
             "a `/dev/shm` of the machine that is as it was",
             "a new one that came from the container",
             "Your line comes before the mounts are private, so the machine got it, too.",
         )
-        want(
+        expect(
             all(Path(f"/proc/{inner.pid}/root/dev", name).exists() for name in ("shm", "null")),
             "a `/dev` in the container as it is outside, with a folder `shm`",
             "something else, which covers it",
@@ -115,7 +115,7 @@ def shared_memory_of_its_own(answer: Answer) -> str:
         )
         found = _shm(inner.pid)[-1:]
         own = _device(inner) != _device(outer)
-        want(
+        expect(
             own and found and found[0].fstype == "tmpfs",
             "a tmpfs on `/dev/shm` that the machine does not have",
             f"{found[0].fstype} on it" if own and found else "the files of the machine's",
@@ -123,7 +123,7 @@ def shared_memory_of_its_own(answer: Answer) -> str:
             "show the same files once more.)",
         )
         missing = {"noexec", "nosuid", "nodev", "rw"} - set(found[0].options.split(","))
-        want(
+        expect(
             not missing,
             "the three flags on it: noexec, nosuid, nodev",
             f"no {', '.join(sorted(missing))}",
@@ -143,17 +143,17 @@ def shared_memory_of_its_own(answer: Answer) -> str:
 def a_name_for_the_machine(answer: Answer) -> str:
     """From inside, the machine's host name has become mine."""
     script = f"{RUN} sh {SH}; exec sleep 3000"
-    with answer.command("sh", "-c", script) as trial:
+    with answer.command("sh", "-c", script) as run:
 
         def renamed() -> bool:
-            return procfs.hostname(trial.program.pid) == "mine"
+            return procfs.hostname(run.program.pid) == "mine"
 
-        trial.until(lambda: renamed() or trial.find("sleep", "3000"))
-        ended_well(trial, "a script that comes to its end")
-        want(
-            trial.status is None and renamed(),
+        run.until(lambda: renamed() or run.find("sleep", "3000"))
+        fail_if_crashed(run, "a script that comes to its end")
+        expect(
+            run.status is None and renamed(),
             "the host name `mine` on the machine",
-            f"`{procfs.hostname(trial.program.pid)}`" if trial.status is None else trial.summary(),
+            f"`{procfs.hostname(run.program.pid)}`" if run.status is None else run.summary(),
             "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in "
             "there is the container's PID 1, too, and `/proc/self` is you. Is there another "
             "`/proc`?",
@@ -180,34 +180,34 @@ def _machine(
         os.mkfifo(Path(answer.folder, name))
     Path(answer.folder, "inside").write_text(f"{inside}\nexec sleep 1000\n")
     words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
-    with answer.command(*words, f"{RUN} sh inside & {outside}; wait $!") as trial:
-        inner = trial.until(lambda: trial.find("sleep", "1000"))
-        want(
+    with answer.command(*words, f"{RUN} sh inside & {outside}; wait $!") as run:
+        inner = run.until(lambda: run.find("sleep", "1000"))
+        expect(
             inner,
             "a container whose command runs",
-            trial.summary(),
+            run.summary(),
             f"`init` did not come as far as the command. What it printed says why. {hint}".rstrip(),
         )
         assert inner
-        yield trial.program, inner
+        yield run.program, inner
 
 
 def _statuses(answer: Answer) -> dict[str, int]:
     """Run each command in a container of its own; the sleep gets signal 9 from outside."""
     script = "\n".join(f"{RUN} {command}; echo $? >> found" for command in STATUSES)
     # The time is ours, not the answer's; ten Pythons start, in a VM without KVM perhaps.
-    with answer.command("sh", "-c", script, limits=Limits(seconds=90)) as trial:
-        sleep = trial.until(lambda: trial.find("sleep", "1000"))
-        want(
+    with answer.command("sh", "-c", script, limits=Limits(seconds=90)) as run:
+        sleep = run.until(lambda: run.find("sleep", "1000"))
+        expect(
             sleep,
             "a runtime that starts five containers",
-            trial.summary(),
+            run.summary(),
             "This is no fault of the numbers. Does your version 3 work? Is the machine very busy?",
         )
         assert sleep
         os.kill(sleep.pid, signal.SIGKILL)
-        trial.wait()
-        ended_well(trial, "a runtime that starts five containers")
+        run.wait()
+        fail_if_crashed(run, "a runtime that starts five containers")
     found = Path(answer.folder, "found").read_text().split()
     return dict(zip(STATUSES, map(int, found), strict=True))
 

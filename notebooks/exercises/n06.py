@@ -9,15 +9,15 @@ from typing import Any
 from labkit.exercise import (
     PYTHON,
     Answer,
-    ended_well,
     exercise,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
     rests,
     stat_of,
-    staying,
     waits_for,
-    want,
 )
-from labkit.exercise.trial import Trial
+from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -40,33 +40,33 @@ def a_terminal_for_sleep(answer: Answer) -> str:
         "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
         "when that is closed, the kernel sends SIGHUP to the session."
     )
-    with answer.start() as trial, staying("a process `sleep 1000` that stays", stay):
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        stays = sleep and trial.stays()
-        ended_well(trial, "`sleep 1000` at a terminal of its own")
-        want(stays, "a process `sleep 1000` that stays", trial.summary(), stay)
+    with answer.start() as run, must_keep_running("a process `sleep 1000` that stays", stay):
+        sleep = run.until(lambda: run.find(*SLEEP))
+        stays = sleep and run.is_blocked()
+        fail_if_crashed(run, "`sleep 1000` at a terminal of its own")
+        expect(stays, "a process `sleep 1000` that stays", run.summary(), stay)
         assert sleep
         session, terminal = _session(sleep)
-        want(
+        expect(
             session == sleep.pid,
             "a `sleep` that is the leader of its session",
             "a `sleep` in the session of somebody else",
             "The child calls `os.setsid()` before it becomes `sleep`.",
         )
-        want(
+        expect(
             terminal,
             "a session with a controlling terminal",
             f"a session without one, `sleep` has {_kind(sleep)} as its input",
             "What was open before counts for nothing. The leader opens the terminal after "
             "`os.setsid()`, or asks for it with the request `termios.TIOCSCTTY`.",
         )
-        want(
+        expect(
             _device(sleep, 0) == _device(sleep, 1) == terminal,
             "that terminal as input and output of `sleep`",
             f"{_kind(sleep)} as its input",
             "`os.dup2(terminal, 0)`, and the same for 1 and 2.",
         )
-        waits_for(trial, sleep.pid)
+        waits_for(run, sleep.pid)
         return "`sleep` leads its session, and its input is the controlling terminal"
 
 
@@ -82,32 +82,32 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
     stay = Path(answer.folder, "stay")
     stay.write_text("#!/bin/sh\nexec sleep 1000\n")
     stay.chmod(0o755)
-    with answer.start("run", "-t", "./stay") as trial:
-        want(
-            not _adds_return(_in_the_container(trial)),
+    with answer.start("run", "-t", "./stay") as run:
+        expect(
+            not _adds_return(_in_the_container(run)),
             "a terminal that leaves `\\n` alone, for `run -t … | cat`",
             "one that makes `\\r\\n` of it",
             "Change its output flags, and set them again with `termios.tcsetattr`.",
         )
-    with answer.command("sh", "-c", f"{MYDOCKER} -it ./stay | cat", terminal=True) as trial:
-        piped = _in_the_container(trial)
-        want(
+    with answer.command("sh", "-c", f"{MYDOCKER} -it ./stay | cat", terminal=True) as run:
+        piped = _in_the_container(run)
+        expect(
             not _adds_return(piped),
             "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
             "one that makes `\\r\\n` of it",
             "The input is a terminal here, the output is not. It is the output that counts, "
             "and our settings must be copied before you change them.",
         )
-    with answer.start("run", "-it", "./stay", terminal=True) as trial:
-        settings = _in_the_container(trial)
-        want(
+    with answer.start("run", "-it", "./stay", terminal=True) as run:
+        settings = _in_the_container(run)
+        expect(
             _adds_return(settings),
             "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
             "one that leaves `\\n` alone, so that lines on the screen become stairs",
             "Only where our output is no terminal: `os.isatty(1)`.",
         )
         settings[OUTPUT_FLAGS] &= ~termios.ONLCR
-        want(
+        expect(
             piped == settings,
             "a terminal that otherwise is as it was",
             "one in which more is off",
@@ -115,17 +115,17 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
             "One flag is enough: ONLCR.",
         )
     script = f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null"
-    with answer.command("sh", "-c", script, terminal=True) as trial:
-        want(
-            _adds_return(_in_the_container(trial)),
+    with answer.command("sh", "-c", script, terminal=True) as run:
+        expect(
+            _adds_return(_in_the_container(run)),
             "a terminal that makes `\\r\\n` of `\\n`, for `run -t … </dev/null 2>/dev/null` at one",
             "one that leaves `\\n` alone",
             "The output is a terminal. What input and errors are does not matter: `os.isatty(1)`.",
         )
     script = f"stty -onlcr; {MYDOCKER} -it ./stay | cat"
-    with answer.command("sh", "-c", script, terminal=True) as trial:
-        want(
-            not _adds_return(_in_the_container(trial)),
+    with answer.command("sh", "-c", script, terminal=True) as run:
+        expect(
+            not _adds_return(_in_the_container(run)),
             "a terminal that leaves `\\n` alone, where ours does so already",
             "one that makes `\\r\\n` of it",
             "Who toggles the flag switches it on where it was off: `&= ~termios.ONLCR`.",
@@ -164,17 +164,17 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
     """
     program = (sys.executable, PYTHON)
     peculiar = ("sh", "-c", 'stty erase ^H; exec "$@"', "sh")
-    with answer.outlived(*peculiar, *program, terminal=True) as trial:
-        trial.until(
+    with answer.outlived(*peculiar, *program, terminal=True) as run:
+        run.until(
             lambda: (
-                trial.find("sleep", "2000")
-                or ("ready" in trial.output and _is_raw(_settings(trial.program)))
+                run.find("sleep", "2000")
+                or ("ready" in run.output and _is_raw(_settings(run.program)))
             )
         )
-        ended_well(trial, "a program that prints `ready` and stays")
-        started = trial.find(*program)
-        want(
-            started and "ready" in trial.output,
+        fail_if_crashed(run, "a program that prints `ready` and stays")
+        started = run.find(*program)
+        expect(
+            started and "ready" in run.output,
             "a program that prints `ready` and stays",
             "one that has ended" if not started else "one that prints nothing",
             "The last three lines need no change. What the program printed says why it ended."
@@ -182,29 +182,27 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             else "Leave the last three lines as they are.",
         )
         assert started
-        rests(trial)
-        raw = _is_raw(_settings(trial.program))
+        rests(run)
+        raw = _is_raw(_settings(run.program))
         if raw and patient:
-            raw = not trial.until(lambda: not _is_raw(_settings(trial.program)))
-        want(
+            raw = not run.until(lambda: not _is_raw(_settings(run.program)))
+        expect(
             raw,
             "a raw terminal while the program runs",
             "one that is not",
             "It has to be raw when you say `ready`, and as long as you run: nobody knows how long.",
         )
         os.kill(started.pid, 9)
-        back = trial.until(
-            lambda: trial.find("sleep", "2000") and _settings(trial.program) == fresh
-        )
-        ended_well(trial, "a terminal as it was, after SIGKILL")
-        want(
-            back or _is_raw(_settings(trial.program)),
+        back = run.until(lambda: run.find("sleep", "2000") and _settings(run.program) == fresh)
+        fail_if_crashed(run, "a terminal as it was, after SIGKILL")
+        expect(
+            back or _is_raw(_settings(run.program)),
             "a terminal as it was, after SIGKILL",
             "one with other settings than before",
             "Not what every terminal has is wanted, but what this one had: `settings`.",
         )
-        left = trial.find(*program)
-        want(
+        left = run.find(*program)
+        expect(
             back,
             "a terminal as it was, after SIGKILL",
             "a raw one, and " + ("a process of yours that waits" if left else "nobody is left"),
@@ -234,11 +232,11 @@ def _kind(process: Process) -> str:
     return "a terminal" if path.startswith("/dev/pts/") else f"`{path.split(':')[0]}`"
 
 
-def _in_the_container(trial: Trial) -> list[Any]:
-    """Return the settings of the terminal of the container that a trial starts."""
-    sleep = trial.until(lambda: trial.find(*SLEEP))
-    ended_well(trial, "a container whose command runs")
-    want(sleep, "a container whose command runs", trial.summary())
+def _in_the_container(run: SandboxedRun) -> list[Any]:
+    """Return the settings of the terminal of the container that a run starts."""
+    sleep = run.until(lambda: run.find(*SLEEP))
+    fail_if_crashed(run, "a container whose command runs")
+    expect(sleep, "a container whose command runs", run.summary())
     assert sleep
     return _settings(sleep)
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import (
-    BUSY,
+    CPU_ALLOWANCE,
     PYTHON,
     Answer,
-    ended_well,
     exercise,
+    expect,
+    fail_if_crashed,
     rests,
     used,
-    want,
     written,
 )
-from labkit.exercise.trial import Trial
+from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -40,7 +40,7 @@ os.execvp("sleep", ["sleep", "1000"])
 LEAVES = "(sh -c 'exit 7' &); sleep 0.2; sleep 1000 & exit $0"
 DIES = "kill -{} $$; exit 3"
 # Seconds: an init that looks for ended children every second is soon enough.
-SOON = 1.0
+REAP_TIMEOUT = 1.0
 # Notes the signals that arrive. Of those that are pending, sigwait takes the lowest number first.
 # Two equal ones become one, unless the first is taken before the second is sent. So the small init
 # shares a processor with us and has the lowest priority there: whenever it wakes us, it waits.
@@ -93,56 +93,56 @@ def a_tiny_init(answer: Answer) -> str:
     orphans = Path(answer.folder, "orphans")
     orphans.write_text(ORPHANS)
     orphans.chmod(0o755)
-    with answer.start("./orphans") as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(
-            trial,
+    with answer.start("./orphans") as run:
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(
+            run,
             "a command that runs below PID 1 of a new PID namespace",
             "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
             "ignores SIGCHLD can't wait for anybody's status.)",
         )
-        want(
+        expect(
             sleep,
             "a command that runs as long as it likes",
-            trial.summary(),
+            run.summary(),
             EARLY,
         )
         assert sleep
-        want(
+        expect(
             len(sleep.pids) > 2,
             "a new PID namespace",
             "a command in the sandbox's own",
             "`linux.clone(linux.CLONE_NEWPID)`",
         )
-        want(
+        expect(
             sleep.pids[-1] != 1,
             "a command below PID 1",
             "a command that is PID 1 itself",
             "PID 1 forks, and the child becomes the command.",
         )
-        trial.until(lambda: not _left(trial))
-        zombies = len(_left(trial))
-        want(
+        run.until(lambda: not _left(run))
+        zombies = len(_left(run))
+        expect(
             not zombies,
             "no zombie after twenty orphans have ended",
             f"{zombies} zombies",
             "PID 1 waits for its own child alone. `os.wait()` takes whoever has ended.",
         )
-        want(
-            trial.status is None and trial.find(*SLEEP),
+        expect(
+            run.status is None and run.find(*SLEEP),
             "a command that runs as long as it likes",
-            trial.summary(),
+            run.summary(),
             EARLY,
         )
-        rests(trial)
+        rests(run)
     for status in (random.randrange(20, 120), 0):
         _must_end_with(status, answer)
-    with answer.start("sh", "-c", DIES.format("KILL")) as trial:
-        trial.until(lambda: trial.status is not None)
-        want(
-            trial.status,
+    with answer.start("sh", "-c", DIES.format("KILL")) as run:
+        run.until(lambda: run.status is not None)
+        expect(
+            run.status,
             "a program that does not end with 0 when a signal has ended its command",
-            trial.summary(),
+            run.summary(),
             "`status >> 8` knows nothing of signals. `os.waitstatus_to_exitcode(status)` does.",
         )
     return "twenty orphans ended and none is a zombie; the command's status came through"
@@ -167,25 +167,25 @@ def another_signal(answer: Answer) -> str:
     def handed_on(number: int) -> list[str]:
         """Return what arrives of a signal: all before LAST, which the small init takes after it."""
         before = len(noted())
-        trial.kill(number)
-        if trial.until(lambda: len(noted()) > before):
-            trial.kill(LAST)
-            trial.until(lambda: noted()[-1] == LAST.name)
+        run.kill(number)
+        if run.until(lambda: len(noted()) > before):
+            run.kill(LAST)
+            run.until(lambda: noted()[-1] == LAST.name)
         return noted()[before:]
 
-    with answer.start("run", "--init", "./stay") as trial:
-        want(
-            trial.until(notes.exists),
+    with answer.start("run", "--init", "./stay") as run:
+        expect(
+            run.until(notes.exists),
             "a container whose command runs",
-            trial.summary(),
+            run.summary(),
         )
         for sent in ("SIGTERM", *(f"SIG{name}" for name in OTHERS)):
             arrives = "SIGINT" if sent == "SIGTERM" else sent
             wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"
             *got, last = handed_on(getattr(signal, sent)) or [""]
-            ended_well(trial, wanted)
+            fail_if_crashed(run, wanted)
             hint = "Does the small init still work? What it printed says why not."
-            want(last, wanted, "one that got none", hint)
+            expect(last, wanted, "one that got none", hint)
             hint = "Only SIGTERM becomes another one."
             if last != LAST.name:
                 wanted = f"a command that gets {LAST.name} when `mydocker` gets it"
@@ -195,7 +195,7 @@ def another_signal(answer: Answer) -> str:
             elif sent == "SIGTERM":
                 hint = "Your line must come before the signal is sent."
             found = f"one that got {' and '.join(got)}"
-            want(last == LAST.name and got == [arrives], wanted, found, hint)
+            expect(last == LAST.name and got == [arrives], wanted, found, hint)
     return "SIGTERM arrives as SIGINT, SIGUSR1 as it is"
 
 
@@ -209,7 +209,7 @@ def another_signal(answer: Answer) -> str:
 def four_statuses(answer: Answer) -> str:
     """The prediction holds what the kernel makes of four commands."""
     prediction = answer.values("prediction")["prediction"]
-    want(
+    expect(
         isinstance(prediction, dict) and set(prediction) == set(RUNS),
         "a `prediction` for A, B, C and D",
         "another one",
@@ -218,17 +218,17 @@ def four_statuses(answer: Answer) -> str:
     assert isinstance(prediction, dict)
     for letter, (words, hint) in RUNS.items():
         guess = prediction[letter]
-        with answer.command(*MYDOCKER, "run", *words) as trial:
-            status = trial.wait()
-        ended_well(trial, f"a container that runs {letter} to its end")
-        want(
+        with answer.command(*MYDOCKER, "run", *words) as run:
+            status = run.wait()
+        fail_if_crashed(run, f"a container that runs {letter} to its end")
+        expect(
             type(guess) is int,
             "your prediction of a status for each",
             f"none for {letter}",
             "A number between 0 and 255.",
         )
         wanted = f"what the kernel made of {letter}, just now"
-        want(guess == status, wanted, f"your prediction, {guess!r:.20}", hint)
+        expect(guess == status, wanted, f"your prediction, {guess!r:.20}", hint)
     return "four commands, and each ended with the status that you predicted"
 
 
@@ -243,31 +243,31 @@ def four_statuses(answer: Answer) -> str:
 )
 def outlive_mydocker(answer: Answer) -> str:
     """The sleep lives in the container after mydocker was ended by SIGKILL."""
-    with answer.outlived(*MYDOCKER, "run", sys.executable, PYTHON) as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP) or trial.find("sleep", "2000"))
-        ended_well(trial, "`sleep 1000` in the container")
-        want(
+    with answer.outlived(*MYDOCKER, "run", sys.executable, PYTHON) as run:
+        sleep = run.until(lambda: run.find(*SLEEP) or run.find("sleep", "2000"))
+        fail_if_crashed(run, "`sleep 1000` in the container")
+        expect(
             sleep and sleep.command[1] == "1000",
             "`sleep 1000` in the container",
-            "no such process, your program has ended" if sleep else trial.summary(),
+            "no such process, your program has ended" if sleep else run.summary(),
             "Your program is PID 1, and the container ends when it does. It becomes the sleep by "
             "`os.execvp`, or waits for it.",
         )
-        mydocker, first = trial.find(*MYDOCKER), _first(trial)
-        want(mydocker and first, "`sleep 1000` in the container", "one that is alone")
+        mydocker, first = run.find(*MYDOCKER), _first(run)
+        expect(mydocker and first, "`sleep 1000` in the container", "one that is alone")
         assert mydocker and first
         end = os.pidfd_open(first.pid)
         os.kill(mydocker.pid, signal.SIGKILL)
         # When its parent has taken its status, the kernel has sent all death signals. Who is
         # about to end by SIGKILL doesn't stop any more.
-        trial.until(lambda: trial.find("sleep", "2000"))
+        run.until(lambda: run.find("sleep", "2000"))
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(end, signal.SIGSTOP)
         os.close(end)
-        stopped = trial.until(lambda: _state(first.pid) == "T")
-        ended_well(trial, "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL")
-        want(
-            stopped and trial.find(*SLEEP),
+        stopped = run.until(lambda: _state(first.pid) == "T")
+        fail_if_crashed(run, "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL")
+        expect(
+            stopped and run.find(*SLEEP),
             "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL",
             "nothing of the container is left",
             "A session of its own or another parent is no help: when PID 1 ends, everybody in its "
@@ -278,47 +278,47 @@ def outlive_mydocker(answer: Answer) -> str:
 
 def _must_end_with(status: int, answer: Answer) -> None:
     """Run a command that leaves others behind, one of which has failed."""
-    with answer.start("sh", "-c", LEAVES, str(status)) as trial:
-        if trial.until(lambda: _adopted(trial)):  # which is when the command has ended
-            most = _spent(trial) + BUSY
-            trial.until(lambda: trial.status is not None or _spent(trial) > most, quiet=SOON)
-        ended_well(trial, "the end of the program when its command has ended")
-        want(
-            trial.status is not None,
+    with answer.start("sh", "-c", LEAVES, str(status)) as run:
+        if run.until(lambda: _adopted(run)):  # which is when the command has ended
+            most = _spent(run) + CPU_ALLOWANCE
+            run.until(lambda: run.status is not None or _spent(run) > most, REAP_TIMEOUT)
+        fail_if_crashed(run, "the end of the program when its command has ended")
+        expect(
+            run.status is not None,
             "the end of the program when its command has ended",
-            f"one that goes on: {trial.summary()}",
+            f"one that goes on: {run.summary()}",
             "The command has left a process behind. PID 1 reaps all that end, but when the "
             "command was it, PID 1 ends at once, and the kernel ends whoever is left.",
         )
-        want(
-            trial.status == status,
+        expect(
+            run.status == status,
             "a program that ends with the status of its command",
-            f"status {trial.status}" if trial.status in (0, 1, 7, 255) else "another status",
+            f"status {run.status}" if run.status in (0, 1, 7, 255) else "another status",
             "That was the status of an orphan, which failed before. Whose status counts?"
-            if trial.status == 7
+            if run.status == 7
             else "The status goes two steps: from the command to PID 1, and from PID 1 to you. "
             "What `wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
         )
 
 
-def _left(trial: Trial) -> list[Process]:
+def _left(run: SandboxedRun) -> list[Process]:
     """Return the orphans that are still in the table, zombies or not."""
-    return [process for process in trial.processes() if process.name == "orphans"]
+    return [process for process in run.processes() if process.name == "orphans"]
 
 
-def _spent(trial: Trial) -> float:
-    return sum(seconds for _, seconds in used(trial).values())
+def _spent(run: SandboxedRun) -> float:
+    return sum(seconds for _, seconds in used(run).values())
 
 
-def _adopted(trial: Trial) -> bool:
+def _adopted(run: SandboxedRun) -> bool:
     """Whether the sleep that the command leaves behind is PID 1's child."""
-    sleep, first = trial.find(*SLEEP), _first(trial)
+    sleep, first = run.find(*SLEEP), _first(run)
     return bool(sleep and first and sleep.ppid == first.pid)
 
 
-def _first(trial: Trial) -> Process | None:
-    """Return PID 1 of the container that a trial runs."""
-    return next((p for p in trial.processes() if len(p.pids) > 2 and p.pids[-1] == 1), None)
+def _first(run: SandboxedRun) -> Process | None:
+    """Return PID 1 of the container that is run."""
+    return next((p for p in run.processes() if len(p.pids) > 2 and p.pids[-1] == 1), None)
 
 
 def _state(pid: int) -> str:

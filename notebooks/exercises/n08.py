@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, ended_well, exercise, want
+from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed
 from labkit.procfs import Process
 
 SLEEP = ("sleep", "1000")
@@ -27,38 +27,38 @@ ENVIRONMENT = (
 def another_number(answer: Answer) -> str:
     """The sleep is user and group 1234 in a user namespace of its own."""
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
-    with answer.start() as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        stays = sleep and trial.stays()
-        ended_well(trial, wanted, "Which three files, in which order, and which ID is outside?")
-        want(
+    with answer.start() as run:
+        sleep = run.until(lambda: run.find(*SLEEP))
+        stays = sleep and run.is_blocked()
+        fail_if_crashed(run, wanted, "Which three files, in which order, and which ID is outside?")
+        expect(
             stays,
             "a process `sleep 1000` that stays",
-            trial.summary(),
+            run.summary(),
             "Your program becomes `sleep`, or waits for it.",
         )
         assert sleep
         user, group = _inside(sleep, "uid"), _inside(sleep, "gid")
-        want(
-            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(trial.program.ppid)["user"],
+        expect(
+            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
             wanted,
             "a sleep without a user namespace of its own",
             "A number alone is not a namespace: `linux.unshare(linux.CLONE_NEWUSER)`.",
         )
-        want(
+        expect(
             user != {None},
             "user 1234",
             "a user who stands on no map, so the kernel shows 65534",
             "`/proc/self/uid_map` is still empty. It takes one line: first ID inside, first ID "
             "outside, how many. (Python tells that the kernel refused it when you close the file.)",
         )
-        want(
+        expect(
             user == {1234},
             "user 1234",
             f"user {_names(user)}",
             "The first number of the map is the ID inside.",
         )
-        want(
+        expect(
             group == {1234},
             "group 1234",
             "a group that stands on no map" if group == {None} else f"group {_names(group)}",
@@ -80,18 +80,18 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
     stay.write_text("#!/bin/sh\nexec sleep 1000\n")
     stay.chmod(0o755)
     for words in (["./stay"], ["--init", "./stay"]):
-        with answer.command(*USER, *MYDOCKER, *words) as trial:
-            sleep = trial.until(lambda: trial.find(*SLEEP))
-            ended_well(trial, "a container whose command runs")
-            want(
+        with answer.command(*USER, *MYDOCKER, *words) as run:
+            sleep = run.until(lambda: run.find(*SLEEP))
+            fail_if_crashed(run, "a container whose command runs")
+            expect(
                 sleep,
                 "a container whose command runs",
-                trial.summary(),
+                run.summary(),
                 "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts.",
             )
             assert sleep
             lacks = _every_capability() & ~_capabilities(sleep)
-            want(
+            expect(
                 lacks >> CAP_SYS_ADMIN & 1,
                 f"a command without CAP_SYS_ADMIN, for `run {' '.join(words)}`",
                 "one that has it",
@@ -99,7 +99,7 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
                 "the process that becomes the command. (`prctl` is silent when it fails, and "
                 "returns -1. It takes the capability's number, not its bit.)",
             )
-            want(
+            expect(
                 lacks == 1 << CAP_SYS_ADMIN,
                 "a command that has all the other capabilities",
                 f"one that lacks {lacks.bit_count() - 1} more",
@@ -121,7 +121,7 @@ def three_deep(answer: Answer) -> str:
     """The command leads three PID namespaces deep, and the prediction is what it shows."""
     values = answer.values("prediction", "command")
     prediction, command = values["prediction"], values["command"]
-    want(
+    expect(
         isinstance(command, str) and isinstance(prediction, dict),
         "a `command` in a string and a `prediction` in a dictionary",
         "something else",
@@ -130,23 +130,23 @@ def three_deep(answer: Answer) -> str:
     assert isinstance(prediction, dict)
     # The shell in between stays in the user namespace from which we count.
     words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
-    with answer.command(*USER, *words) as trial:
-        sleep = trial.until(lambda: trial.find(*SLEEP))
-        ended_well(trial, "`sleep 1000`, three containers deep", ENVIRONMENT)
-        want(
+    with answer.command(*USER, *words) as run:
+        sleep = run.until(lambda: run.find(*SLEEP))
+        fail_if_crashed(run, "`sleep 1000`, three containers deep", ENVIRONMENT)
+        expect(
             sleep,
             "`sleep 1000`, three containers deep",
-            trial.summary(),
+            run.summary(),
             "Each container's command is the next `mydocker`. Does it find what it needs?",
         )
         assert sleep
-        outside = procfs.namespaces(trial.program.pid)
+        outside = procfs.namespaces(run.program.pid)
         found = {
-            kind: len({_namespace(p, kind) for p in trial.processes()} - {outside[kind], 0})
+            kind: len({_namespace(p, kind) for p in run.processes()} - {outside[kind], 0})
             for kind in ("pid", "mnt", "uts", "ipc", "net", "user")
         }
         deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
-        want(
+        expect(
             deep == 3,
             "`sleep 1000`, three containers deep",
             f"{deep} deep",
@@ -156,7 +156,7 @@ def three_deep(answer: Answer) -> str:
             ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
             ("user", "When does `new_parent_process` ask for a user namespace?"),
         ):
-            want(
+            expect(
                 type(prediction.get(kind)) is int and prediction[kind] == found[kind],
                 f"as many new `{kind}` namespaces as the kernel has made",
                 f"your prediction, {prediction.get(kind)!r:.20}",
@@ -177,19 +177,19 @@ def a_look_outside(answer: Answer) -> str:
     word = f"word-{secrets.token_hex(8)}"
     script = 'sh -c "sleep 1000; :" "$1" & shift; exec "$@"'
     words = [*MYDOCKER, "sh", SH]
-    with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as trial:
-        trial.wait()
+    with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as run:
+        run.wait()
         wanted = "the word in the file `found`"
-        ended_well(trial, wanted)
+        fail_if_crashed(run, wanted)
         found = Path(answer.folder, "found")
-        want(
+        expect(
             found.is_file(),
             wanted,
             "no such file",
             "Your script stays in its folder and writes it there: `… > found`.",
         )
         text = found.read_text(errors="replace")
-        want(
+        expect(
             word in text,
             wanted,
             "a file without it" if text.strip() else "an empty file",
