@@ -15,31 +15,29 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
     from labkit.exercise.check import hint as hint
     from labkit.exercise.check import solution as solution
     from labkit.fork import forked as forked
+    from labkit.look import Namespaces as Namespaces
+    from labkit.look import mounts_picture as mounts_picture
+    from labkit.look import namespace_picture as namespace_picture
     from labkit.procfs import mounts as mounts
     from labkit.procfs import namespaces as namespaces
     from labkit.procfs import processes as processes
     from labkit.procfs import tree as tree
     from labkit.shell import Shell as Shell
     from labkit.trace.record import record as record
-    from labkit.view import Namespaces as Namespaces
     from labkit.view import Quiz as Quiz
     from labkit.view import Terminal as Terminal
     from labkit.view import TimeLine as TimeLine
     from labkit.view import four_steps as four_steps
-    from labkit.view import mounts_picture as mounts_picture
-    from labkit.view import namespace_picture as namespace_picture
 
 ROOMS = {
     "labkit.course.progress": ("progress",),
     "labkit.exercise.check": ("check", "hint", "solution"),
     "labkit.fork": ("forked",),
+    "labkit.look": ("Namespaces", "mounts_picture", "namespace_picture"),
     "labkit.procfs": ("mounts", "namespaces", "processes", "tree"),
     "labkit.shell": ("Shell",),
     "labkit.trace.record": ("record",),
-    "labkit.view": (
-        *("Namespaces", "Quiz", "Terminal", "TimeLine"),
-        *("four_steps", "mounts_picture", "namespace_picture"),
-    ),
+    "labkit.view": ("Quiz", "Terminal", "TimeLine", "four_steps"),
 }
 
 

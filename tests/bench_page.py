@@ -27,7 +27,7 @@ SETTLED = 10  # seconds after which JupyterLab has done what it does once a page
 EMPTY = "None"
 OURS = """from labkit.course.progress import progress
 from labkit.shell import Shell
-from labkit.view import Namespaces, Terminal
+from labkit import Namespaces, Terminal
 shell = Shell()
 display(Terminal(shell), Namespaces(shell), progress())"""
 CELLS = (

@@ -32,8 +32,8 @@ def main() -> int:
         terminal.answer("ps -eo pid,ppid,args")
         terminal.type("hostname box; hostname; sleep 1000")
         terminal.wait_for(lambda lines: lines[-1] == "box")
-        pictures = page.locator("div.lk-picture", has_text="the container")
-        pictures.last.locator("text", has_text="sleep").first.wait_for()
+        pictures = page.locator(".lk-picture", has_text="the container")
+        pictures.last.locator("li", has_text="sleep").first.wait_for()
         page.locator(".jp-CodeCell", has=page.locator(".labkit-terminal-frame")).screenshot(
             path=PICTURE
         )

@@ -10,9 +10,11 @@ import nbformat
 import pytest
 
 from labkit import procfs
+from labkit.view import four_steps
 from tests import browser
 from tests.answers.stub import solution, stub
 from tests.browser import ROOT, Terminal
+from tests.pages import LAYOUT_FAULTS, LOW_CONTRASTS
 from tests.test_sandbox import until
 
 SHOTS = ROOT / "build" / "screenshots"
@@ -221,7 +223,7 @@ def test_the_shell_ends_with_the_kernel(opened):
 
 def test_a_kernel_that_starts_anew_is_told_of(opened):
     notebook = opened(
-        BASH + "\nfrom labkit.view import Namespaces\nTerminal(shell)", "Namespaces(shell)"
+        BASH + "\nfrom labkit import Namespaces\nTerminal(shell)", "Namespaces(shell)"
     )
     page = notebook.page
     Terminal(page).answer("echo before")
@@ -297,7 +299,7 @@ def test_it_follows_the_theme(opened):
 
 def test_the_picture_follows_what_is_typed_beside_it(opened):
     notebook = opened(
-        BASH + "\nfrom labkit.view import Namespaces\nTerminal(shell)",
+        BASH + "\nfrom labkit import Namespaces\nTerminal(shell)",
         "Namespaces(shell)",
         "import time; time.sleep(1000)",
         run=False,
@@ -305,16 +307,16 @@ def test_the_picture_follows_what_is_typed_beside_it(opened):
     page = notebook.page
 
     def says(words):
-        page.locator(f'.lk-picture[role=img][aria-label*="{words}"]').wait_for()
+        page.locator(".lk-picture", has_text=words).wait_for()
 
     notebook.run(0)
     terminal = Terminal(page)
     notebook.run(1)
     says("No container")
     terminal.type("unshare --mount --uts --ipc --net --pid --fork --mount-proc sh")
-    says("PID 1 inside")
+    says("= 1 inside")
     terminal.type("hostname box")
-    says("box inside")
+    page.locator(".lk-container dd", has_text="box").wait_for()
     notebook.run(2)
     page.get_by_text("Container lab | Busy").wait_for()
     terminal.type("sleep 1000 &")
@@ -337,6 +339,41 @@ def test_the_picture_follows_what_is_typed_beside_it(opened):
     shot(page, "namespaces-ended")
 
 
+PICTURES = """import os
+from labkit import four_steps, mounts_picture, namespace_picture
+display(four_steps(3), namespace_picture(os.getpid()))
+mounts_picture({"one": "self", "other": 1})"""
+
+
+def test_pictures_are_laid_out_in_jupyterlab(opened):
+    notebook = opened(PICTURES)
+    page = notebook.page
+    assert page.locator(".lk-picture").count() == 3
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        notebook.theme(theme)
+        assert page.evaluate(LOW_CONTRASTS) == []
+    assert page.evaluate(LAYOUT_FAULTS) == []
+    page.add_style_tag(content=".jp-OutputArea-output:has(.lk-picture) { max-width: 380px }")
+    page.locator(".lk-picture").first.wait_for()
+    assert page.locator(".lk-picture").first.bounding_box()["width"] <= 380
+    assert page.evaluate(LAYOUT_FAULTS) == []
+    shot(page, "pictures-narrow")
+
+
+def test_a_picture_that_is_not_trusted_keeps_its_words(visit, lab_folder):
+    cell = nbformat.v4.new_code_cell("four_steps(3)", execution_count=1)
+    data = {"text/plain": repr(four_steps(3)), "text/html": four_steps(3)._repr_html_()}
+    cell.outputs = [nbformat.v4.new_output("display_data", data)]
+    book = nbformat.v4.new_notebook(metadata=browser.METADATA, cells=[cell])
+    nbformat.write(book, lab_folder / "course" / "notebooks" / "from-elsewhere.ipynb")
+    page = visit("from-elsewhere.ipynb").page
+    shown = page.locator(".jp-OutputArea-output figure")
+    assert shown.locator("strong").inner_text() == "3 isolated child"
+    assert "in the new namespaces" in shown.inner_text()
+    assert page.locator(".jp-OutputArea-output style").count() == 0
+    shot(page, "not-trusted")
+
+
 def test_notebook_03_as_a_person_works_through_it(visit):
     notebook = visit("03-the-first-container.ipynb")
     page = notebook.page
@@ -347,10 +384,10 @@ def test_notebook_03_as_a_person_works_through_it(visit):
     assert any(line.split()[:3] == ["root", "1", "0"] for line in terminal.answer("ps -ef"))
     assert terminal.answer("echo $$") == ["2"]
 
-    picture = page.locator(".jp-OutputArea-output div.lk-picture", has_text="the container").last
+    picture = page.locator(".jp-OutputArea-output .lk-picture", has_text="the container").last
 
     def name(text):
-        return picture.locator("text", has_text=re.compile(f"^{text}"))
+        return picture.locator("li span, dd strong", has_text=re.compile(f"^{text}"))
 
     name("exe").nth(1).wait_for()  # the first is in the lab's pane, the second in the container's
     terminal.type("hostname box; sleep 1000")

@@ -184,5 +184,5 @@ def test_the_picture_and_its_text_say_the_same(lit):
     picture = four_steps(*lit)
     for number, (name, _) in enumerate(STEPS, 1):
         assert (f"[{number} {name}]" in repr(picture)) == (number in lit)
-        assert f"{number} {name}" in picture._repr_svg_()
-    assert picture._repr_svg_().count("lk-lab-solid") == len(lit)
+        assert (f"<strong>{number} {name}</strong>" in picture.html()) == (number in lit)
+        assert f"{number} {name}" in picture.html()

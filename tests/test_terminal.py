@@ -47,20 +47,20 @@ def test_nothing_is_sent_before_a_page_shows_it(shell, page):
 def test_a_program_waits_for_a_page_that_is_slow(shell, page):
     page.say("open", view="one")
     shell.send("yes\r")
-    until(lambda: page.bytes > terminal.AHEAD)
-    assert page.bytes <= terminal.AHEAD + 2 * BATCH
+    until(lambda: page.bytes > terminal.MAX_UNREAD)
+    assert page.bytes <= terminal.MAX_UNREAD + 2 * BATCH
     before = page.bytes
     page.say("taken", bytes=before)
-    until(lambda: page.bytes > before + terminal.AHEAD)
+    until(lambda: page.bytes > before + terminal.MAX_UNREAD)
     shell.send("\x03")
     page.say("taken", bytes=page.bytes)
 
 
 def test_a_page_that_sleeps_holds_nobody_up_for_ever_and_begins_anew(shell, page, monkeypatch):
-    monkeypatch.setattr(terminal, "PATIENCE", 0.1)
+    monkeypatch.setattr(terminal, "READ_TIMEOUT", 0.1)
     page.say("open", view="one")
     shell.run("seq 300000", timeout=60)  # two megabytes
-    assert page.bytes <= terminal.AHEAD + 2 * BATCH
+    assert page.bytes <= terminal.MAX_UNREAD + 2 * BATCH
     page.say("taken", bytes=100_000)
     assert page.messages[-1] == "again"
     page.say("open", view="one")

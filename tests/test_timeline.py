@@ -4,9 +4,8 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import combinations
+from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -14,7 +13,9 @@ from labkit.procfs import Process
 from labkit.trace.record import Log, Moment, Recording
 from labkit.view import TimeLine
 from labkit.view import timeline as room
-from labkit.view.drawing import columns, measure
+from labkit.view.picture import STYLE
+from labkit.view.text import columns
+from tests.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
 
 RUN = "python3 main.py run -ti /bin/sh"
 SHELL = (0, Process(4, 2, (4,), "sh", "", ("/bin/sh",), 0))
@@ -92,7 +93,7 @@ ODD = {
     "no container": of(START, moment("write", "usage", at=0.1), moment("exit", "1", at=0.1)),
     "only the container": of(COME_ON, EXEC, PROMPT),
 }
-TAGS = {"svg", "style", "rect", "text", "path", "g", "title", "div", "ol", "li"}
+TAGS = {"style", "figure", "div", "strong", "span", "b", "i", "small", "ol", "li", "br"}
 odd = pytest.mark.parametrize("line", ODD.values(), ids=ODD)
 
 
@@ -105,36 +106,41 @@ def test_the_text_form_has_a_line_for_each_moment_and_fits_a_page(line):
     assert text.replace("\n", "").isprintable()
 
 
+class Marks(HTMLParser):
+    """The tags of a picture, and of each moment its number and its classes."""
+
+    def __init__(self, line):
+        super().__init__()
+        self.tags, self.numbers, self.looks = set(), [], []
+        self.feed(line._repr_html_())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        found = dict(attributes)
+        if "data-moment" in found:
+            self.numbers.append(found["data-moment"])
+            self.looks.append(found["class"])
+
+
+def alive(line, role):
+    """The numbers of the moments at which somebody is there."""
+    return [n for n, look in enumerate(Marks(line).looks, 1) if f"lk-lives-{role}" in look]
+
+
+def born(line):
+    """Who appears at which moment."""
+    found = [re.findall(r"lk-born-(\w+)", look) for look in Marks(line).looks]
+    return {role: number for number, roles in enumerate(found, 1) for role in roles}
+
+
 @odd
 def test_the_drawing_is_well_formed_and_nothing_in_it_is_markup(line):
-    for text in (line._repr_svg_(), f"<div>{line._repr_html_()}</div>"):
-        tags = {element.tag.split("}")[-1] for element in ElementTree.fromstring(text).iter()}
-        assert tags <= TAGS
-
-
-@odd
-def test_no_mark_overlaps_another_and_no_text_leaves_its_pane(line):
-    for pane in line.panes():
-        root = ElementTree.fromstring(f"<svg>{pane.content()}</svg>")
-        marks = [
-            (float(rect.get("x")), float(rect.get("y")), float(rect.get("width")))
-            for rect in root.findall("g[@data-moment]/rect")
-        ]
-        for (x, y, width), (other_x, other_y, other_width) in combinations(marks, 2):
-            assert y != other_y or x + width < other_x or other_x + other_width < x
-        for text in root.iter("text"):
-            size = float(text.get("font-size") or 12)
-            width = measure(text.text or "", size, bold=text.get("font-weight") is not None)
-            share = {"start": 0, "middle": 0.5, "end": 1}[text.get("text-anchor") or "start"]
-            left = float(text.get("x")) - share * width
-            assert left >= -1
-            assert left + width <= pane.width + 1
+    assert Marks(line).tags <= TAGS
 
 
 def test_every_moment_is_marked_once():
     for line in ODD.values():
-        marks = re.findall('data-moment="([0-9]+)"', line._repr_svg_())
-        assert marks == [str(n + 1) for n in range(len(line.recording.moments))]
+        assert Marks(line).numbers == [str(n + 1) for n in range(len(line.recording.moments))]
 
 
 def test_steady_forms_hold_no_times_and_no_pid_of_the_lab():
@@ -147,28 +153,25 @@ def test_steady_forms_hold_no_times_and_no_pid_of_the_lab():
         )
         for m in SHORT
     ]
-    for form in (repr, TimeLine._repr_svg_, TimeLine._repr_html_):
+    for form in (repr, TimeLine._repr_html_):
         assert form(of(*SHORT)) == form(of(*other))
 
 
 def test_steps():
-    assert room._steps(SHORT) == [1, 3, 4, 4, 4]
-    assert room._steps([START, moment("write", "usage")]) == [1, 2]
-    assert "2 parse: no system call" in repr(of(*SHORT))
+    assert re.findall(r"^\d .*$", repr(of(*SHORT)), re.MULTILINE) == [
+        "1 command line",
+        "2 parse: no system call",
+        "3 isolated child",
+        "4 init",
+    ]
+    assert "2 parse\n" in repr(of(START, moment("write", "usage")))
     assert "2 parse" not in repr(of(START))
 
 
-def lives(*moments: Moment):
-    return [(life.name, life.start, life.end, life.origin) for life in room._lives(moments)]
-
-
 def test_in_version_2_init_ends_where_the_command_begins():
-    endless = float("inf")
-    assert lives(*SHORT) == [
-        ("parent, in the lab", 0.5, endless, ""),
-        ("init, PID 1", 2.5, 4.5, "parent"),
-        ("command, PID 1", 4.5, endless, "init"),
-    ]
+    line = of(*SHORT)
+    assert [alive(line, role) for role in ROLES[1:]] == [[1, 2, 3, 4, 5], [3, 4], [5]]
+    assert born(line) == {"init": 3, "command": 5}
 
 
 def test_in_version_1_init_goes_on():
@@ -176,40 +179,44 @@ def test_in_version_1_init_goes_on():
     tree = (SHELL, PARENT, INIT, child)
     fork = moment("clone", who=INIT, tree=(SHELL, PARENT, INIT))
     prompt = moment("write", "$ ", who=child, tree=tree, prompt=True)
-    found = lives(START, CLONE, COME_ON, fork, replace(prompt, roles=ROLES))
-    assert found[1:] == [
-        ("init, PID 1", 2.5, float("inf"), "parent"),
-        ("command, PID 2", 4.5, float("inf"), "init"),
-    ]
+    line = of(START, CLONE, COME_ON, fork, replace(prompt, roles=ROLES))
+    assert alive(line, "init") == [3, 4, 5]
+    assert born(line) == {"init": 3, "command": 5}
 
 
 def test_a_process_that_ends_takes_its_lane_with_it():
     bye = moment("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND))
     end = moment("exit", "255")
-    assert [life[2] for life in lives(*SHORT, bye, end)] == [7.5, 4.5, 6.5]
+    line = of(*SHORT, bye, end)
+    assert alive(line, "command") == [5, 6]
+    assert alive(line, "parent") == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_an_exec_that_fails_makes_no_command():
     line = of(*SHORT[:3], replace(EXEC, failed=True))
     assert "exec /bin/sh: fails" in repr(line)
-    assert list(line.frames())[-1]["sentence"] == "PID 1, init, calls exec, which fails: /bin/sh"
+    assert list(line.frames())[-1]["sentence"].endswith(
+        "PID 1, init, calls exec, which fails: /bin/sh"
+    )
 
 
 def test_a_tree_with_siblings_in_one_line():
-    assert room._chain(with_children(2).tree) == "sh ─ python3 ─ sh(1) ─ [sleep(2), sleep(3)]"
+    assert repr(of(with_children(2))).endswith("  sh ─ python3 ─ sh(1) ─ [sleep(2), sleep(3)]")
 
 
 def test_a_zombie_is_told():
     zombie = (2, replace(COMMAND[1], state="Z", command=()))
-    assert room._chain((SHELL, PARENT, zombie)) == "sh ─ python3 ─ sh(1, ended)"
+    line = of(moment("exit", "0", tree=(SHELL, PARENT, zombie)))
+    assert repr(line).endswith("  sh ─ python3 ─ sh(1, ended)")
 
 
 def test_frames_hold_all_that_the_view_shows():
     frame = list(of(*SHORT).frames())[2]
-    assert frame["ms"] == 20.0
-    assert frame["log"] == "2026-11-24T12:00:01.250+00:00  info: init come on"
-    assert [row["inside"] for row in frame["tree"]] == [0, 0, 1]
-    assert [row["calls"] for row in frame["tree"]] == [False, False, True]
+    assert frame["sentence"] == "3 of 5: PID 1, init, writes to the log: init come on"
+    assert "3 of 5 · after 20.0 ms · step 4 init" in frame["html"]
+    assert "2026-11-24T12:00:01.250+00:00  info: init come on" in frame["html"]
+    assert frame["html"].count("<tr") == 4  # the head, and a process each
+    assert frame["html"].count("<tr class=lk-calls>") == 1
     json.dumps(frame)
 
 
@@ -223,7 +230,7 @@ def test_a_notebook_gets_the_view_beside_the_steady_forms():
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"]
 
 
-PAGE = """<!doctype html><meta charset=utf-8><style>{css}</style><div id=here></div>
+PAGE = """<meta charset=utf-8><style>{css}</style><div id=here></div>
 <script type=module>
 {code}
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -236,19 +243,19 @@ def show(blank):
     """Show a time line on a page that has no kernel; what it throws fails the test."""
     errors: list[str] = []
     page = blank
-    page.set_viewport_size({"width": 600, "height": 900})
     page.on("pageerror", lambda error: errors.append(str(error)))
 
-    def show(line: TimeLine):
-        data = {"picture": super(TimeLine, line)._repr_html_(), "frames": list(line.frames())}
+    def show(line: TimeLine, width=600, theme="light"):
+        view = line.view()
+        data = {name: getattr(view, name) for name in ("lanes", "ruler", "frames")}
         path = Path(room.__file__)
-        page.set_content(
-            PAGE.format(
-                css=path.with_suffix(".css").read_text(),
-                code=path.with_suffix(".js").read_text().replace("export default", "void"),
-                data=json.dumps(data).replace("<", "\\u003c"),
-            )
+        html = PAGE.format(
+            css=STYLE + path.with_suffix(".css").read_text(),
+            code=path.with_suffix(".js").read_text().replace("export default", "void"),
+            data=json.dumps(data).replace("<", "\\u003c"),
         )
+        page.set_viewport_size({"width": width, "height": 900})
+        page.set_content(themed(theme, html))
         return page
 
     yield show
@@ -269,8 +276,9 @@ def test_the_slider_moves_by_keyboard_and_says_where_it_is(show):
         == "3 of 5: PID 1, init, writes to the log: init come on"
     )
     assert page.locator(".lk-now[data-moment]").get_attribute("data-moment") == "3"
-    assert "after 20.0 ms · step 4 init" in page.locator(".lk-place").inner_text()
-    assert "12:00:01.250+00:00 info: init come on" in page.locator(".lk-log").inner_text()
+    detail = page.locator(".lk-detail").inner_text()
+    assert "after 20.0 ms · step 4 init" in detail
+    assert "12:00:01.250+00:00  info: init come on" in detail
     assert page.locator(".lk-calls").inner_text().split("\t") == [
         "└ exe",
         "6",
@@ -295,11 +303,27 @@ def test_a_click_on_a_mark_goes_there(show):
 
 @odd
 def test_the_view_of_odd_recordings(show, line):
-    page = show(line)
+    page = show(line, width=380)
     assert page.locator("#here script").count() == 0
     if line.recording.moments:
         page.get_by_role("slider").focus()
         page.keyboard.press("End")
         count = len(line.recording.moments)
         assert page.get_by_role("slider").get_attribute("aria-valuetext").startswith(f"{count} of")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 600
+    assert page.evaluate(LAYOUT_FAULTS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+@odd
+def test_nothing_saved_is_wider_than_its_output_or_cut_off(blank, line):
+    blank.set_viewport_size({"width": 380, "height": 800})
+    blank.set_content(line._repr_html_())
+    assert blank.evaluate(LAYOUT_FAULTS) == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_can_be_read_in_both_themes(show, theme):
+    page = show(of(*SHORT), theme=theme)
+    assert page.evaluate(LOW_CONTRASTS) == []
+    page.set_content(themed(theme, of(*SHORT)._repr_html_()))
+    assert page.evaluate(LOW_CONTRASTS) == []

@@ -1,22 +1,11 @@
-"""Pictures and the terminal in a cell. No system calls here: what is drawn comes from `procfs`."""
+"""Pictures and the terminal in a cell: HTML that the browser lays out.
 
-from labkit.view.mounts import MountsPicture, mounts_picture
-from labkit.view.namespaces import NamespacePicture, Namespaces, namespace_picture
+No system calls here: what is drawn comes from others, see `labkit.look`.
+"""
+
 from labkit.view.quiz import Quiz
-from labkit.view.steps import STEPS, FourSteps, four_steps
+from labkit.view.steps import STEPS, four_steps
 from labkit.view.terminal import Terminal
 from labkit.view.timeline import TimeLine
 
-__all__ = [
-    "STEPS",
-    "FourSteps",
-    "MountsPicture",
-    "NamespacePicture",
-    "Namespaces",
-    "Quiz",
-    "Terminal",
-    "TimeLine",
-    "four_steps",
-    "mounts_picture",
-    "namespace_picture",
-]
+__all__ = ["STEPS", "Quiz", "Terminal", "TimeLine", "four_steps"]

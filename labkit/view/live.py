@@ -9,11 +9,11 @@ from typing import Any
 
 import anywidget
 
-from labkit.view.drawing import Picture
+from labkit.view.picture import STYLE, Picture
 
-BEAT = 1.0  # seconds between two looks where nothing gives a sign
-PAUSE = 0.1  # seconds that a sign waits for more of its kind
-LEASE = 60.0  # seconds that a page counts as watching; live.js renews it every 20
+POLL_INTERVAL = 1.0  # seconds between two looks where nothing gives a sign
+SETTLE_TIME = 0.1  # seconds that a sign waits for more of its kind
+VIEW_TIMEOUT = 60.0  # seconds that a page counts as watching; live.js renews it every 20
 
 Listener = Callable[[bytes | None], None]
 
@@ -22,11 +22,12 @@ class Live(anywidget.AnyWidget):
     """Shows a picture, and looks again while a page shows it. Subclasses say `look`.
 
     Nothing is looked at and nothing is sent before a page says that it shows the picture. Then a
-    thread looks, soon after each sign and every BEAT, and sends the drawing when it has changed.
-    It ends with the last page that watches, and when what is drawn has ended.
+    thread looks, soon after each sign and every POLL_INTERVAL, and sends the drawing when it has
+    changed. It ends with the last page that watches, and when what is drawn has ended.
     """
 
     _esm = Path(__file__).with_name("live.js").read_text(encoding="utf-8")
+    _css = STYLE
 
     def __init__(self, listen: Callable[[Listener], Callable[[], None]] | None = None) -> None:
         """Wait for a page.
@@ -60,11 +61,7 @@ class Live(anywidget.AnyWidget):
         bundle: Any = super()._repr_mimebundle_(**options)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         picture = self.still()
-        steady = {
-            "text/plain": repr(picture),
-            "text/html": picture._repr_html_(),
-            "image/svg+xml": picture._repr_svg_(),
-        }
+        steady = {"text/plain": repr(picture), "text/html": picture._repr_html_()}
         return {**data, **steady}, metadata
 
     def _hear(self, _: object, message: dict[str, str], __: object) -> None:
@@ -73,7 +70,7 @@ class Live(anywidget.AnyWidget):
             self._page = contextvars.copy_context()
             new = view not in self._watching
             if shown:
-                self._watching[view] = time.monotonic() + LEASE
+                self._watching[view] = time.monotonic() + VIEW_TIMEOUT
             else:
                 self._watching.pop(view, None)
                 self._sign.set()
@@ -86,14 +83,11 @@ class Live(anywidget.AnyWidget):
                 self._looking.start()
 
     def _keep_looking(self) -> None:
-        def sign(_: bytes | None) -> None:
-            self._sign.set()
-
-        cancel = self._listen(sign) if self._listen else None
+        cancel = self._listen(lambda _: self._sign.set()) if self._listen else None
         try:
             while self._is_watched():
-                if self._sign.wait(BEAT):
-                    time.sleep(PAUSE)
+                if self._sign.wait(POLL_INTERVAL):
+                    time.sleep(SETTLE_TIME)
                     self._sign.clear()
                 self._show()
         finally:
@@ -117,7 +111,7 @@ class Live(anywidget.AnyWidget):
             picture = self.look()
             if again or picture != self._shown:
                 self._shown = picture
-                self._page.run(self.send, {"html": picture.live()._repr_html_()})
+                self._page.run(self.send, {"html": picture.live().html()})
 
     def _has_ended(self) -> bool:
         return self._shown is not None and self._shown.ended

@@ -1,17 +1,14 @@
 """Mounts in several mount namespaces side by side, and who hears of whose mounts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from labkit import procfs
-from labkit.view.drawing import Drawing, Picture, columns, fit_columns, measure, visible
+from labkit.view.picture import Picture, figure
+from labkit.view.text import columns, fit_columns, markup, visible
 
-MOST_LAYERS = 6  # on one target; more below are counted
-
-_COLUMN, _GAP, _MARGIN = 252, 120, 4  # px
-_LEFT, _BOX, _STEP = 14, 40, 46
+MAX_LAYERS = 6  # on one target; more below are counted
 
 
 @dataclass(frozen=True)
@@ -87,45 +84,10 @@ class MountsPicture(Picture):
                     lines.append(f"  {start}{' ' * (widest - columns(start) + 2)}{line}")
         return "\n".join(lines)
 
-    @property
-    def label(self) -> str:
-        """What a screen reader says."""
-        return "Mounts: " + "; ".join(" ".join(line.split()) for line in repr(self).split("\n"))
-
-    def panes(self) -> list[Drawing]:
-        """One drawing with a column for each namespace."""
-        number = len(self.namespaces)
-        width = 2 * _MARGIN + _COLUMN * number + _GAP * max(0, number - 1)
-        pane = Drawing(max(width, _COLUMN))
-        places: dict[tuple[int, int, int], tuple[float, float]] = {}  # target, column, layer
-        bottoms, y = [], 44.0
-        for row in range(len(self.targets)):
-            stacks = [of[row] for _, of in self.namespaces if of is not None]
-            rows = max([len(stack.layers) for stack in stacks], default=1) or 1
-            more = any(stack.hidden for stack in stacks)
-            bottom = y + 20 + _STEP * rows
-            bottoms.append(bottom)
-            for column, (_, of) in enumerate(self.namespaces):
-                layers = of[row].layers if of is not None else ()
-                for level in range(len(layers)):
-                    top = bottom - _STEP * (len(layers) - level)
-                    places[row, column, level] = (_x(column) + _LEFT, top)
-            y = bottom + (18 if more else 0) + 12
-        for column, (name, of) in enumerate(self.namespaces):
-            role, x = "container" if column else "lab", _x(column)
-            pane.box(x, 4, _COLUMN, y - 4, role, empty=True, dashed=bool(column), radius=10)
-            room = _COLUMN - 2 * _LEFT
-            pane.text(x + _LEFT, 28, name, room=room, size=14, role=role, bold=True)
-            if of is None:
-                pane.text(x + _LEFT, 56, _CANNOT_READ[0], room=room)
-        for edge in self._edges():
-            self._draw_edge(pane, places, bottoms[edge[0]], *edge)
-        for row, target in enumerate(self.targets):
-            for column, (_, of) in enumerate(self.namespaces):
-                if of is not None:
-                    self._draw_stack(pane, places, row, column, target, of[row], bottoms[row])
-        pane.height = max(pane.height, y + 4)
-        return [pane]
+    def html(self) -> str:
+        """For each target its mounts in every namespace, and between them who hears of whose."""
+        rows = "".join(map(self._row, range(len(self.targets))))
+        return figure("lk-mounts", rows, "Mounts and their propagation")
 
     def _stacks(self) -> Iterator[tuple[int, int, Stack]]:
         """Each stack with the numbers of its target and its namespace, as the words go."""
@@ -155,123 +117,56 @@ class MountsPicture(Picture):
             words.append(f"slave of {'' if words else 'group '}{self.groups[layer.master]}")
         return ", ".join(words) or ("unbindable" if layer.unbindable else "private")
 
-    def _edges(self) -> Iterator[tuple[int, tuple[int, int], tuple[int, int], int, bool]]:
-        """Target, two places (column and layer), group, and whether it is master and slave."""
-        for row in range(len(self.targets)):
-            members: dict[int, list[tuple[int, int]]] = {}
-            slaves: list[tuple[int, tuple[int, int]]] = []
-            followed = set()  # a group that is a slave needs one arrow
-            for at, column, stack in self._stacks():
-                if at != row:
-                    continue
-                for level, layer in enumerate(stack.layers):
-                    if layer.group is not None:
-                        members.setdefault(layer.group, []).append((column, level))
-                    if layer.master is not None and (layer.group is None or layer not in followed):
-                        slaves.append((layer.master, (column, level)))
-                        followed.add(layer)
-            for group, places in members.items():
-                for one, other in pairwise(places):
-                    if one[0] != other[0]:
-                        yield row, one, other, group, False
-            for group, place in slaves:
-                masters = [one for one in members.get(group, []) if one[0] != place[0]]
-                if masters:
-                    nearest = min(masters, key=lambda one: abs(one[0] - place[0]))
-                    yield row, nearest, place, group, True
+    def _row(self, row: int) -> str:
+        edges = list(self._edges(row))
+        parts = []
+        for column, (name, stacks) in enumerate(self.namespaces):
+            mounts = f"<li>{_CANNOT_READ[0]}</li>"
+            if stacks is not None:
+                mounts = self._stack(self.targets[row], stacks[row])
+            side = "container" if column else "lab"
+            parts.append(f'<li class="lk-side lk-{side}"><strong>{markup(name)}</strong>')
+            parts.append(f"<ul>{mounts}</ul></li>")
+            if joins := [edge for left, edge in edges if left == column]:
+                parts.append(f'<li class="lk-joins">{"<br>".join(joins)}</li>')
+        return f"<div><strong>{markup(self.targets[row])}</strong><ul>{''.join(parts)}</ul></div>"
 
-    def _draw_edge(
-        self,
-        pane: Drawing,
-        places: Mapping[tuple[int, int, int], tuple[float, float]],
-        bottom: float,
-        row: int,
-        one: tuple[int, int],
-        other: tuple[int, int],
-        group: int,
-        arrow: bool,
-    ) -> None:
-        left, right = sorted((one, other))
-        (x, y), (end, end_y) = places[row, *left], places[row, *right]
-        x, y, end_y = x + _COLUMN - 2 * _LEFT, y + _BOX / 2, end_y + _BOX / 2
-        points = [(x + 2, y), (end - 2, end_y)]
-        if right[0] - left[0] > 1:  # below those in between, which have no part in it
-            down, up = x + _GAP, end - _GAP
-            points[1:1] = [(down, y), (down, bottom - 2), (up, bottom - 2), (up, end_y)]
-        if arrow and one == right:
-            points.reverse()
-        pane.line(*points, role="lab", arrow=arrow, width=2)
-        # Named beside the columns' edges: a line at its left end, an arrow where it comes from
-        # the left at its right end. Above or below it, where the line does not go.
-        words = f"group {self.groups[group]}"
-        if arrow and one == left:
-            at, anchor, below = (end - _LEFT - 6, end_y), "end", end_y > y
-        else:
-            at, anchor, below = (x + _LEFT + 6, y), "start", arrow or end_y < y
-        place = (at[0], at[1] + (15 if below else -6))
-        pane.text(*place, words, room=measure(words), role="lab", anchor=anchor)
-
-    def _draw_stack(
-        self,
-        pane: Drawing,
-        places: Mapping[tuple[int, int, int], tuple[float, float]],
-        row: int,
-        column: int,
-        target: str,
-        stack: Stack,
-        bottom: float,
-    ) -> None:
-        x, room = _x(column) + _LEFT, _COLUMN - 2 * _LEFT
-        top = places.get((row, column, 0), (x, bottom - 24))[1]
-        pane.text(x, top - 7, target, room=room, bold=True)
-        if not stack.layers:
-            pane.text(x, bottom - 10, _NOTHING, room=room, faint=True)
+    def _stack(self, target: str, stack: Stack) -> str:
+        several = len(stack.layers) + stack.hidden > 1
+        parts = []
         for level, layer in enumerate(stack.layers):
-            x, y = places[row, column, level]
+            kind = _kind(target, layer) + _ON_TOP * (several and level == 0)
             talks = layer.group is not None or layer.master is not None
-            pane.box(
-                x,
-                y,
-                room,
-                _BOX,
-                "lab" if talks else "neutral",
-                outline=True,
-                dashed=layer.master is not None,
-                radius=6,
-            )
-            name = _kind(target, layer)
-            if level == 0 and len(stack.layers) + stack.hidden > 1:
-                name += _ON_TOP
-            pane.text(x + 10, y + 16, name, room=room - 20)
-            pane.text(x + 10, y + 32, self._propagation(layer), room=room - 20, faint=True)
+            look = f"lk-talks{' lk-slave' * (layer.master is not None)}" if talks else "lk-mute"
+            words = f"{markup(kind)}<br><small>{self._propagation(layer)}</small>"
+            parts.append(f'<li class="{look}">{words}</li>')
         if stack.hidden:
-            words = f"… and {stack.hidden} more below"
-            pane.text(x, bottom + 10, words, room=room, faint=True)
+            parts.append(f"<li>… and {stack.hidden} more below</li>")
+        return "".join(parts) or f"<li>{_NOTHING}</li>"
 
+    def _edges(self, row: int) -> Iterator[tuple[int, str]]:
+        """The column where each begins on the left, and what it says."""
+        members: dict[int, set[int]] = {}
+        slaves: dict[tuple[int, int | None], list[int]] = {}
+        for at, column, stack in self._stacks():
+            for layer in stack.layers if at == row else ():
+                if layer.group is not None:
+                    members.setdefault(layer.group, set()).add(column)
+                if layer.master is not None:
+                    slaves.setdefault((layer.master, layer.group), []).append(column)
+        for shared, peers in members.items():
+            for left, right in pairwise(sorted(peers)):
+                yield left, self._edge("↔", shared, left, right)
+        for (master, group), places in slaves.items():
+            for column in places if group is None else places[:1]:  # a group needs one arrow
+                if masters := members.get(master, set()) - {column}:
+                    nearest = min(masters, key=lambda one: abs(one - column))
+                    left, right = sorted((nearest, column))
+                    yield left, self._edge("→" if left == nearest else "←", master, left, right)
 
-def mounts_picture(
-    namespaces: Mapping[str, int | str], targets: Sequence[str] = ("/", "/proc")
-) -> MountsPicture:
-    """Look at the mounts on some folders, in several mount namespaces.
-
-    What lies below the reader's own topmost mount on a target is left out: how many file systems
-    are stacked there before anything happens differs from machine to machine. So is the type of
-    the root file system.
-
-    Args:
-        namespaces: a name for each, and the PID of a process in it, or "self".
-        targets: the folders.
-    """
-    below = {target: len(_on(procfs.mounts(), target)) - 1 for target in targets}
-    found: list[tuple[str, tuple[Stack, ...] | None]] = []
-    for name, pid in namespaces.items():
-        try:
-            mounts = procfs.mounts(pid)
-        except OSError:  # ended, or another user's
-            found.append((name, None))
-            continue
-        found.append((name, tuple(_stack(mounts, target, below[target]) for target in targets)))
-    return MountsPicture(tuple(targets), tuple(found))
+    def _edge(self, arrow: str, group: int, left: int, right: int) -> str:
+        far = f" {markup(self.namespaces[right][0])}," if right - left > 1 else ""
+        return f"<b>{arrow}</b>{far} group {self.groups[group]}"
 
 
 _NOTHING = "nothing is mounted here"
@@ -279,40 +174,6 @@ _CANNOT_READ = ["has ended, or cannot be read"]
 _ON_TOP = ", on top"
 
 
-def _x(column: int) -> float:
-    return _MARGIN + (_COLUMN + _GAP) * column
-
-
 def _kind(target: str, layer: Layer) -> str:
     """The type of what is mounted; that of the root differs from machine to machine."""
     return "root file system" if target == "/" else visible(layer.fstype)
-
-
-def _on(mounts: Sequence[procfs.Mount], target: str) -> list[procfs.Mount]:
-    """The mounts on a folder, the lowest first."""
-    parents = {mount.id: mount.parent for mount in mounts}
-
-    def height(mount: procfs.Mount) -> int:
-        steps, number = 0, mount.id
-        while number in parents and steps < len(parents):  # the top of the tree may be its own
-            steps, number = steps + 1, parents[number]
-        return steps
-
-    return sorted((mount for mount in mounts if mount.target == target), key=height)
-
-
-def _stack(mounts: Sequence[procfs.Mount], target: str, below: int) -> Stack:
-    found = _on(mounts, target)
-    found = found[max(0, min(below, len(found) - 1)) :][::-1]
-    return Stack(tuple(map(_layer, found[:MOST_LAYERS])), max(0, len(found) - MOST_LAYERS))
-
-
-def _layer(mount: procfs.Mount) -> Layer:
-    words = dict(word.partition(":")[::2] for word in mount.propagation.split(" "))
-    group, master = words.get("shared"), words.get("master")
-    return Layer(
-        fstype=mount.fstype,
-        group=int(group) if group else None,
-        master=int(master) if master else None,
-        unbindable="unbindable" in words,
-    )

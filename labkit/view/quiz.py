@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit.view.drawing import columns, visible
+from labkit.view.text import columns, visible
 
 _COLUMNS = 100  # of the text form
 _INDENT = 'style="padding-left:8px"'  # begins where the text that a cell prints begins

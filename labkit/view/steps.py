@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from labkit.view.drawing import Drawing, Picture
+from labkit.view.picture import Picture, figure
 
 STEPS = (
     ("command line", ("you type", "run -ti /bin/sh")),
@@ -10,8 +10,6 @@ STEPS = (
     ("isolated child", ("clone with five flags:", "UTS PID NS NET IPC")),
     ("init", ("mounts /proc,", "becomes the command")),
 )
-
-_WIDTH, _HEIGHT, _BOX, _GAP = 200, 122, 172, 24
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,37 +28,22 @@ class FourSteps(Picture):
         marked = (f"[{name}]" if n in self.lit else name for n, name in enumerate(names, 1))
         return " → ".join(marked)
 
-    def panes(self) -> list[Drawing]:
-        """One pane for each step."""
-        return [self._step(number) for number in range(1, len(STEPS) + 1)]
+    def html(self) -> str:
+        """Steps 1 to 3, which are the parent's, and the fourth in the new namespaces."""
+        *parents, inside = map(self._step, range(1, len(STEPS) + 1))
+        return figure(
+            "lk-steps",
+            f"<div><p>in your shell's namespaces</p><ul>{''.join(parents)}</ul></div>"
+            f'<div class="lk-container"><p>in the new namespaces</p><ul>{inside}</ul></div>',
+            "The four steps of a run",
+        )
 
-    def _step(self, number: int) -> Drawing:
+    def _step(self, number: int) -> str:
         name, lines = STEPS[number - 1]
-        inside, lit = number == len(STEPS), number in self.lit
-        pane = Drawing(_WIDTH, _HEIGHT)
-        x = (_WIDTH - _BOX) / 2 if inside else 2
-        room = _BOX - 20
-        # Steps 1 to 3 are the parent's, the fourth happens in the new namespaces.
-        if inside:
-            frame = _BOX + 24
-            pane.box(x - 12, 2, frame, _HEIGHT - 4, "container", dashed=True, radius=10)
-            pane.text(
-                x + _BOX / 2,
-                21,
-                "in the new namespaces",
-                room=_BOX,
-                role="container",
-                anchor="middle",
-            )
-        elif number == 1:
-            pane.text(x, 21, "in your shell's namespaces", room=_WIDTH - 4, faint=True)
-        pane.box(x, 32, _BOX, 76, "lab" if lit else "neutral", solid=lit)
-        pane.text(x + 10, 55, f"{number} {name}", room=room, size=14, bold=True, on_solid=lit)
-        for row, line in enumerate(lines):
-            pane.text(x + 10, 77 + 18 * row, line, room=room, on_solid=lit, faint=not lit)
-        if not inside:
-            pane.line((x + _BOX + 2, 70), (x + _BOX + _GAP, 70), arrow=True, width=2)
-        return pane
+        words = f"<br>{'<br>'.join(lines)}</li>"
+        if number in self.lit:
+            return f'<li class="lk-lit" aria-current="step"><strong>{number} {name}</strong>{words}'
+        return f"<li><span>{number} {name}</span>{words}"
 
 
 def four_steps(*lit: int) -> FourSteps:

@@ -20,7 +20,7 @@ from labkit.shell import SCROLLBACK, Shell
 HERE = Path(__file__).parent
 # How many bytes a page may be behind, and how many seconds it may take none of them. The program
 # waits for it meanwhile; after that nobody looks, and the page is told to begin anew when it wakes.
-AHEAD, PATIENCE = 500_000, 5.0
+MAX_UNREAD, READ_TIMEOUT = 500_000, 5.0
 # What only the chunk of JupyterLab's program that holds xterm.js has in it.
 MARKS = ("xterm-helper-textarea", "Terminal=", "hunk_jupyterlab_application_top")
 
@@ -80,7 +80,9 @@ class Terminal(anywidget.AnyWidget):
             self._page.run(self.send, {"type": "output"}, [data])
             self._sent += len(data)
         with self._news:
-            if not self._news.wait_for(lambda: self._sent - self._taken <= AHEAD, PATIENCE):
+            if not self._news.wait_for(
+                lambda: self._sent - self._taken <= MAX_UNREAD, READ_TIMEOUT
+            ):
                 self._shown = False
 
     def _message(self, _: Any, content: Any, buffers: Any) -> None:
