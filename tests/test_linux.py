@@ -1,8 +1,10 @@
 """linux: each call does what its man page says, and its errors explain themselves."""
 
+import ctypes
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -260,15 +262,30 @@ def test_without_the_right_the_error_tells_the_cure(call):
 
 
 def test_a_call_that_the_kernel_lacks_is_explained():
-    error = linux._error(errno.ENOSYS, "clone", "0")
-    assert error.errno == errno.ENOSYS
-    assert "seccomp" in str(error)
+    """As where a seccomp filter hides clone3, see seccomp(2)."""
+    load, equal, answer = 0x20, 0x15, 0x06  # linux/bpf_common.h
+    enosys, allow = 0x50000 | errno.ENOSYS, 0x7FFF0000  # linux/seccomp.h
+    lines = (load, 0, 0, 0), (equal, 0, 1, linux.SYS_CLONE3), (answer, 0, 0, enosys)
+    code = b"".join(struct.pack("HBBI", *line) for line in (*lines, (answer, 0, 0, allow)))
+
+    def body():
+        libc, text = ctypes.CDLL(None), ctypes.create_string_buffer(code)
+        assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+        program = struct.pack("HxxxxxxP", 4, ctypes.addressof(text))
+        assert libc.prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        linux.clone()
+
+    said = forked(body)
+    assert said.startswith("OSError: [Errno 38] clone(0): Function not implemented. Usually: an ")
+    assert "seccomp" in said
 
 
 def test_the_numbers_are_those_of_the_c_library():
     for name in ("CLONE_NEWNS", "CLONE_NEWPID", "CLONE_NEWUSER", "CLONE_NEWNET", "CLONE_NEWUTS"):
         assert getattr(os, name, getattr(linux, name)) == getattr(linux, name)
-    assert linux.SIGCHLD == signal.SIGCHLD
+    signals = [name for name in vars(linux) if name.startswith("SIG")]
+    assert "SIGCHLD" in signals
+    assert all(getattr(linux, name) == getattr(signal, name) for name in signals)
 
 
 def test_importing_it_brings_no_widgets_pexpect_ipython_or_enum():
