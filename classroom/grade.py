@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from classroom.worker import JUDGED, START, Limits
-from labkit import sandbox
+from labkit import hardened
 from labkit.course import delivered, workbook
 from labkit.errors import CourseError, fail
 from labkit.exercise.verdict import cells
@@ -272,7 +272,7 @@ class _Worker:
                     shutil.chown(place, user)
             python = [sys.executable, "-Ps", "-m"]
             words = [copy, files, ",".join(paper.exercises), run, json.dumps(asdict(limits))]
-            command = [*python, "labkit.sandbox", "--sealed", self._folder, "--"]
+            command = [*python, "labkit.hardened", self._folder]
             self._process = subprocess.Popen(
                 [*map(str, [*command, *python, "classroom.worker", *words])],
                 cwd=self._folder,
@@ -319,7 +319,7 @@ class _Worker:
                 said = f"the notebook shows it as passed, and it is not: {shows[name]}; {message}"
                 result.verdicts[name] = (False, said)
         if not done:
-            sandbox.end(self._process)
+            hardened.end(self._process)
             errors = (self._folder / "errors").read_text(errors="replace").strip()
             why = errors.splitlines()[-1][:300] if errors else "its worker ended"
             result.problem = "it was not done in time" if self._late else why
@@ -328,7 +328,7 @@ class _Worker:
 
     def close(self) -> None:
         """End it and all that it started; remove its folder."""
-        sandbox.end(self._process)
+        hardened.end(self._process)
         assert self._process.stdout
         self._process.stdout.close()
         _remove(self._folder)

@@ -1,6 +1,6 @@
 """Marks one notebook that was handed in: what its answers do, and whether it runs.
 
-`labkit grade` starts this as a program, in a sealed sandbox of its own, and reads a line of JSON
+`labkit grade` starts this as a program, in a hardened sandbox of its own, and reads a line of JSON
 for each thing that is found out. The answers are judged first, from the notebook's file: what the
 notebook does when it runs can't change a verdict any more.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from labkit import exercise, procfs, sandbox
+from labkit import exercise, hardened, procfs
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise.verdict import cells, judge
@@ -166,7 +166,7 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
 
 
 class Kernel:
-    """A lab kernel in a sealed sandbox, watched from outside. A context manager."""
+    """A lab kernel in a hardened sandbox, watched from outside. A context manager."""
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         """Start it, and wait until it takes cells.
@@ -186,7 +186,7 @@ class Kernel:
         place = str(folder / "kernel.json")
         key = os.urandom(16).hex().encode()
         write_connection_file(place, transport="ipc", ip=str(folder / "k"), key=key)
-        command = [sys.executable, "-Ps", "-m", "labkit.sandbox", "--sealed", str(folder)]
+        command = [sys.executable, "-Ps", "-m", "labkit.hardened", "--kernel", str(folder)]
         self._launcher = subprocess.Popen(
             [*command, "-f", place],
             cwd=folder,
@@ -240,7 +240,7 @@ class Kernel:
     def close(self) -> None:
         """End it and everything that it started."""
         self._client.stop_channels()
-        sandbox.end(self._launcher)
+        hardened.end(self._launcher)
 
     def __enter__(self) -> "Kernel":
         return self
@@ -269,7 +269,7 @@ class Kernel:
             (resource.RLIMIT_FSIZE, size),
             (resource.RLIMIT_CORE, 0),
         ):
-            sandbox.limit(kind, most, pid)
+            hardened.limit(kind, most, pid)
 
     def _must_be_within_limits(self, end: float) -> None:
         limits, now = self.limits, time.monotonic()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import linux, procfs, sandbox
+from labkit import hardened, linux, procfs, sandbox
 from labkit.course import workbook
 from labkit.fork import forked
 
@@ -105,9 +105,9 @@ def _old_python() -> str:
 
 def _no_sandbox() -> str:
     folder = str(workbook.NOTEBOOKS)
-    sealed = _why(lambda: sandbox.run(lambda: 0, session=True, sealed=folder))
+    hard = _why(lambda: hardened.run(lambda: 0, folder))
     # A masked /proc is in the way of root as well, though only of the exercises' own sandboxes.
-    return _why(lambda: sandbox.run(lambda: 0, session=True)) or sealed * (UNMASKED in sealed)
+    return _why(lambda: sandbox.run(lambda: 0, session=True)) or hard * (UNMASKED in hard)
 
 
 def _no_container() -> str:

@@ -131,7 +131,7 @@ def answers():
         named.listen()
         Path(f"{file}.socket").chmod(0o777)
         given = json.dumps([str(file), server.getsockname()[1], top, outer.pid, WAYS])
-        sandbox = [python, "-P", "-m", "labkit.sandbox", "--sealed", str(folder), "--"]
+        sandbox = [python, "-P", "-m", "labkit.hardened", str(folder)]
         try:
             run = subprocess.run(
                 [*sandbox, python, "-c", PROGRAM, given],

@@ -312,7 +312,7 @@ def test_where_namespaces_are_forbidden_it_says_so_in_one_line():
     assert run.stderr.count("\n") == 1
 
 
-UNSEAL = """
+UNDO = """
 import os, sys
 from labkit import linux
 tries = [
@@ -341,8 +341,8 @@ def test_the_root_inside_cannot_open_a_seal(prefix, tmp_path):
         for m in reversed(sorted(procfs.mounts(), key=lambda m: len(m.target)))
         if victim.is_relative_to(m.target)
     )
-    command = [*prefix, sys.executable, "-m", "labkit.sandbox", "--sealed", str(folder), "--"]
-    command += [sys.executable, "-c", UNSEAL, str(victim), top]
+    command = [*prefix, sys.executable, "-m", "labkit.hardened", str(folder)]
+    command += [sys.executable, "-c", UNDO, str(victim), top]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.split() == [str(errno.EROFS), *[str(errno.EPERM)] * 2, str(errno.EINVAL)]
     assert victim.read_text() == "as it was"

@@ -1,6 +1,6 @@
 """Runs a program in a throwaway sandbox while a judge outside looks at its processes.
 
-The sandbox is sealed, has limits, and ends with the run: nothing that a program does in it can
+The sandbox is hardened, has limits, and ends with the run: nothing that a program does in it can
 be met afterwards. What the program prints is kept, but whoever wants to know what it *did* asks
 the kernel.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from labkit import linux, procfs, sandbox
+from labkit import hardened, linux, procfs
 from labkit.procfs import Process
 
 T = TypeVar("T")
@@ -90,8 +90,7 @@ class SandboxedRun:
         self._output = bytearray()
         self._end = time.monotonic() + self.limits.seconds
         made, maker = os.pipe()
-        words = ["--sealed", str(folder), *(["--terminal"] if terminal else [])]
-        words += ["--ready", str(maker), "--", *argv]
+        words = [*(["--terminal"] if terminal else []), "--ready", str(maker), str(folder), *argv]
         if terminal:
             self._ours, theirs = pty.openpty()
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL_SIZE, 0, 0))
@@ -101,7 +100,7 @@ class SandboxedRun:
         try:
             self._launcher = subprocess.Popen(
                 # -P, -s: what an earlier run left in the folder is no module of the launcher.
-                [sys.executable, "-Ps", "-m", "labkit.sandbox", *words],
+                [sys.executable, "-Ps", "-m", "labkit.hardened", *words],
                 cwd=folder,
                 env=_environment(folder),
                 stdin=theirs if terminal else subprocess.DEVNULL,
@@ -120,11 +119,11 @@ class SandboxedRun:
         try:
             most = self.limits.file * 2**20  # set long before the launcher's Python is awake
             with contextlib.suppress(ProcessLookupError):
-                sandbox.limit(resource.RLIMIT_FSIZE, most, self._launcher.pid)
+                hardened.limit(resource.RLIMIT_FSIZE, most, self._launcher.pid)
             if not os.read(made, 1):  # it ended, and with it whoever could have said so
                 self._launcher.wait()
                 raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")
-            self._first = sandbox.first_process(self._launcher.pid)
+            self._first = hardened.first_process(self._launcher.pid)
         except BaseException:  # an interrupt, too, leaves nothing behind
             self.close()
             raise
@@ -260,7 +259,7 @@ class SandboxedRun:
 
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
-        sandbox.end(self._launcher)
+        hardened.end(self._launcher)
         if self._ours >= 0:
             self._read()
             os.close(self._ours)
