@@ -15,6 +15,7 @@ import os
 import sys
 
 # linux/sched.h
+CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -206,8 +207,8 @@ def restore_signals() -> None:
 
 def ignored_signals() -> int:
     """Return which signals this process ignores, as a mask. See sigaction(2)."""
-    numbers = range(1, _signal.NSIG)
-    return _mask([n for n in numbers if _signal.getsignal(n) == _signal.SIG_IGN])
+    every = _signal.valid_signals()
+    return _mask({number for number in every if _signal.getsignal(number) == _signal.SIG_IGN})
 
 
 def set_signal_mask(mask: int) -> int:
@@ -215,8 +216,8 @@ def set_signal_mask(mask: int) -> int:
 
     SIGKILL and SIGSTOP never wait.
     """
-    numbers = [n for n in range(1, _signal.NSIG) if mask >> (n - 1) & 1]
-    return _mask(_signal.pthread_sigmask(_signal.SIG_SETMASK, numbers))
+    chosen = {number for number in _signal.valid_signals() if mask >> (number - 1) & 1}
+    return _mask(_signal.pthread_sigmask(_signal.SIG_SETMASK, chosen))
 
 
 def write(fd: int, data: bytes) -> int:
@@ -352,5 +353,5 @@ def _names(flags: int, prefix: str) -> str:
     return "|".join(names + [hex(rest)] * bool(rest)) or "0"
 
 
-def _mask(numbers: list[int] | set[int]) -> int:
+def _mask(numbers: set[int]) -> int:
     return sum(1 << (number - 1) for number in numbers)

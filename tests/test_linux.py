@@ -145,6 +145,16 @@ def test_signals_that_wait_are_read_from_a_descriptor_with_their_sender():
     assert forked(body) == "(10, False) (64, False) False\nTrue True"
 
 
+def test_all_signals_can_wait():
+    def body():
+        linux.set_signal_mask(linux.ALL_SIGNALS)
+        for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGRTMIN):
+            os.kill(os.getpid(), number)
+        print(sorted(signal.sigpending()) == [signal.SIGALRM, signal.SIGTERM, signal.SIGRTMIN])
+
+    assert forked(body) == "True"
+
+
 def test_a_signal_of_the_terminals_own_is_told_from_one_that_a_process_sent():
     def body():
         pid, terminal = os.forkpty()
