@@ -15,20 +15,8 @@ from labkit import hardened, linux, procfs, sandbox
 from labkit.course import workbook
 from labkit.fork import forked
 
-ALL_FIVE = (
-    linux.CLONE_NEWUTS
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWNS
-    | linux.CLONE_NEWNET
-    | linux.CLONE_NEWIPC
-)
-TOOLS = {
-    "ps": "procps",
-    "ip": "iproute2",
-    "unshare": "util-linux",
-    "mount": "mount",
-    "hostname": "hostname",
-}
+# What is called, and the Debian package that brings it.
+TOOLS = dict(ps="procps", ip="iproute2", unshare="util-linux", mount="mount", hostname="hostname")
 UNMASKED = (
     "docker with --security-opt systempaths=unconfined, podman with --security-opt unmask=ALL, "
     "Kubernetes with procMount: Unmasked and hostUsers: false"
@@ -67,16 +55,16 @@ class Report(list[Finding]):
 
 def check() -> Report:
     """Try everything that the labs need, in under a second."""
+    sandboxed = "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc"
     return Report(
-        Finding(need, problem())
-        for need, problem in (
-            ("Linux 5.3 or newer (clone3, pidfd_open)", _old_kernel),
-            ("Python 3.11 or newer", _old_python),
-            ("a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc", _no_sandbox),
-            ("a container in it: clone with the five flags, with /proc", _no_container),
-            ("the tools ps, ip, unshare, mount and hostname", _missing_tools),
-            ("a working folder that can be written", _read_only),
-        )
+        [
+            Finding("Linux 5.3 or newer (clone3, pidfd_open)", _old_kernel()),
+            Finding("Python 3.11 or newer", _old_python()),
+            Finding(sandboxed, _no_sandbox()),
+            Finding("a container in it: clone with the five flags, with /proc", _no_container()),
+            Finding("the tools ps, ip, unshare, mount and hostname", _missing_tools()),
+            Finding("a working folder that can be written", _read_only()),
+        ]
     )
 
 
@@ -112,7 +100,8 @@ def _no_sandbox() -> str:
 
 def _no_container() -> str:
     def container() -> int:
-        pid = linux.clone(ALL_FIVE)
+        mounts = linux.CLONE_NEWNS | linux.CLONE_NEWPID
+        pid = linux.clone(mounts | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
         if pid == 0:
             flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV
             try:
@@ -164,17 +153,13 @@ def _restriction(said: str) -> str:
             f"Parts of /proc are masked ({', '.join(masks[:3]) or 'it is read-only'}), as in "
             f"containers and some hubs; the kernel allows no other proc then. Cure: {UNMASKED}"
         )
-    for name, forbidding, cure in (
-        ("user/max_user_namespaces", "0", "sudo sysctl user.max_user_namespaces=10000"),
-        ("kernel/unprivileged_userns_clone", "0", "sudo sysctl kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
+    for name, forbidding, allowing in (
+        ("user.max_user_namespaces", "0", "10000"),
+        ("kernel.unprivileged_userns_clone", "0", "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
     ):
-        if _read(f"/proc/sys/{name}").strip() == forbidding:
-            return f"Here {name.replace('/', '.')} is {forbidding}. Cure: {cure}"
+        if _read(f"/proc/sys/{name.replace('.', '/')}").strip() == forbidding:
+            return f"Here {name} is {forbidding}. Cure: sudo sysctl {name}={allowing}"
     if "Seccomp:\t2" in status and "/" in targets:
         return (
             "A seccomp filter is on, as in a container. Cure: start that one with --security-opt "

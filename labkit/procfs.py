@@ -6,7 +6,6 @@ of a network link, it asks from a thread that enters the other namespace for tha
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,8 +117,7 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
 def process(pid: int) -> Process | None:
     """Return one process, or None where there is none with this PID."""
     try:
-        pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
-        status = {key: value.strip() for key, value in pairs}
+        status = _status(pid)
         command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -136,8 +134,7 @@ def process(pid: int) -> Process | None:
 
 def processes() -> dict[int, Process]:
     """Return every process that this /proc shows, by PID. One that ends meanwhile is left out."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return {pid: found for pid in pids if (found := process(pid))}
+    return {pid: found for pid in _pids() if (found := process(pid))}
 
 
 def tree(root: int) -> Iterator[tuple[int, Process]]:
@@ -223,18 +220,9 @@ def mounts(pid: int | str = "self") -> list[Mount]:
         number, parent, _device, root, target, options, *optional = before.split(" ")
         fstype, source = after.split(" ")[:2]
         propagation = " ".join(optional) or "private"
-        found.append(
-            Mount(
-                int(number),
-                int(parent),
-                _unescape(root),
-                _unescape(target),
-                options,
-                propagation,
-                fstype,
-                _unescape(source),
-            )
-        )
+        root, target, source = map(_unescape, (root, target, source))
+        ids = int(number), int(parent)
+        found.append(Mount(*ids, root, target, options, propagation, fstype, source))
     return found
 
 
@@ -266,14 +254,8 @@ def links(pid: int | str = "self") -> dict[str, bool]:
 
 
 def with_environment(entry: str) -> list[int]:
-    """Return the PIDs of the processes that were started with this environment entry.
-
-    Args:
-        entry: "NAME=VALUE", compared whole.
-    """
-    wanted = os.fsencode(entry)
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return [pid for pid in pids if wanted in _environment(pid)]
+    """Return the PIDs of the processes that were started with this entry, "NAME=VALUE"."""
+    return [pid for pid in _pids() if entry in _environment(pid)]
 
 
 def has_capability(bit: int) -> bool:
@@ -282,10 +264,7 @@ def has_capability(bit: int) -> bool:
     Args:
         bit: its number in linux/capability.h; CAP_SYS_ADMIN is 21.
     """
-    for line in _lines("/proc/self/status"):
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> bit & 1)
-    return False
+    return bool(int(_status("self")["CapEff"], 16) >> bit & 1)
 
 
 def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
@@ -314,25 +293,18 @@ def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
     path = f"/proc/{pid}/ns/{kind}"
     if os.readlink(path) == os.readlink(f"/proc/thread-self/ns/{kind}"):
         return question()
-    answer: list[T | OSError] = []
+    from concurrent.futures import ThreadPoolExecutor  # 10 ms that only this needs
 
-    def ask() -> None:
+    def ask() -> T:
+        namespace = os.open(path, os.O_RDONLY)
         try:
-            namespace = os.open(path, os.O_RDONLY)
-            try:
-                linux.setns(namespace)
-            finally:
-                os.close(namespace)
-            answer.append(question())
-        except OSError as error:
-            answer.append(error)
+            linux.setns(namespace)
+        finally:
+            os.close(namespace)
+        return question()
 
-    thread = threading.Thread(target=ask, name=f"procfs: {kind} of {pid}", daemon=True)
-    thread.start()
-    thread.join()
-    if isinstance(answer[0], OSError):
-        raise answer[0]
-    return answer[0]
+    with ThreadPoolExecutor(1) as thread:  # which never comes back from there
+        return thread.submit(ask).result()
 
 
 def _links() -> dict[str, bool]:
@@ -352,22 +324,27 @@ def _links() -> dict[str, bool]:
     return found
 
 
-def _environment(pid: int) -> list[bytes]:
+def _environment(pid: int) -> list[str]:
     """Return a process's environment; empty where it has ended or is another user's."""
     try:
         # In the middle of exec it reads as empty, as the command does then; one with memory
         # that has no command will have one in a moment.
-        while not (entries := _read_bytes(f"/proc/{pid}/environ")):
-            if _read_bytes(f"/proc/{pid}/cmdline") or "VmRSS" not in _read(f"/proc/{pid}/status"):
+        while not (entries := _read(f"/proc/{pid}/environ")):
+            if _read(f"/proc/{pid}/cmdline") or "VmRSS" not in _status(pid):
                 break
     except OSError:
         return []
-    return entries.split(b"\0")
+    return entries.split("\0")
 
 
-def _read_bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _status(pid: int | str) -> dict[str, str]:
+    """Return the lines of /proc/PID/status, see proc_pid_status(5)."""
+    pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
+    return {key: value.strip() for key, value in pairs}
 
 
 def _read(path: str) -> str:
