@@ -128,9 +128,9 @@ def test_bytes_that_are_no_text(shell):
 
 def test_no_process_is_left(shell):
     with Shell() as other:
+        entry = "LABKIT_SHELL=" + other.run("echo $LABKIT_SHELL").strip()
         other.run("sleep 1000 &")
         other.run("setsid nohup sleep 1000 >/dev/null 2>&1 &")
-        entry = "LABKIT_SHELL=" + other.run("echo $LABKIT_SHELL").strip()
         while len(procfs.with_environment(entry)) < 3:
             pass  # setsid is still on its way
     assert procfs.with_environment(entry) == []
