@@ -20,16 +20,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+from labkit import procfs
 from labkit.course import workbook
 from labkit.exercise.trial import MAX_POLLS, Limits, SandboxedRun
+from labkit.procfs import Process
 
+T = TypeVar("T")
+Hints = str | Mapping[str, str]  # or by what was printed: the first that it contains counts
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 MAX_READ = 2**20  # bytes that a judge reads of a file
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 MIN_AGE = 60  # seconds
 CPU_ALLOWANCE = 1  # seconds of processor time: nobody who waits needs as much
+SLEEP = ("sleep", "1000")  # what most exercises are about
+STAY = "#!/bin/sh\nexec sleep 1000\n"
 JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
@@ -64,10 +71,11 @@ class Incorrect(Exception):
         self.wanted, self.found, self.hint = wanted, found, hint
 
 
-def expect(condition: object, wanted: str, found: object, hint: str = "") -> None:
-    """Raise `Incorrect` unless the condition holds."""
+def expect(condition: T | None, wanted: str, found: object, hint: str = "") -> T:
+    """Return what holds; raise `Incorrect` where it does not, in the sense of `bool`."""
     if not condition:
         raise Incorrect(wanted, str(found), hint)
+    return condition
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,13 @@ class Answer:
     def outlived(self, *argv: str, terminal: bool = False) -> SandboxedRun:
         """Start a program, in a run that does not end with it: `sleep 2000` runs from then on."""
         return self.command(sys.executable, "-c", _OUTLIVE, *argv, terminal=terminal)
+
+    def script(self, name: str, text: str = STAY) -> Path:
+        """Write a program into the answer's folder, where it can be executed."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
 
     @property
     def said(self) -> str:
@@ -235,8 +250,38 @@ def _remove_orphans(place: Path) -> None:
                 os.close(held)
 
 
-def fail_if_crashed(run: SandboxedRun, wanted: str, hint: str = "") -> None:
+def observe(
+    run: SandboxedRun,
+    wanted: str,
+    hint: Hints = "",
+    *,
+    crash: tuple[str, Hints] | None = None,
+    blocked: bool = False,
+    find: Callable[[], Process | None] | None = None,
+) -> Process:
+    """Wait until a process runs, and return it.
+
+    Args:
+        run: what the answer has started.
+        wanted: what is wanted of it.
+        hint: for an answer that starts no such process.
+        crash: another wanted and hint for an answer that crashed.
+        blocked: the process and what is beside it also have to come to rest.
+        find: returns the process; without it, the one that runs `sleep 1000`.
+
+    Raises:
+        Incorrect: there is none, or the answer crashed.
+    """
+    process = run.until(find or (lambda: run.find(*SLEEP)))
+    if blocked and not (process and run.is_blocked()):
+        process = None
+    fail_if_crashed(run, *(crash or (wanted, hint)))
+    return expect(process, wanted, run.summary(), _hint(hint, run))
+
+
+def fail_if_crashed(run: SandboxedRun, wanted: str, hint: Hints = "") -> None:
     """Raise `Incorrect` where a limit ended a run, or Python's own error did."""
+    hint = _hint(hint, run)
     if run.exceeded:
         raise Incorrect(wanted, run.exceeded, hint or "Does it wait for something, or for ever?")
     if run.status and "Traceback (most recent call last):" in run.output:
@@ -268,20 +313,66 @@ def rests(run: SandboxedRun) -> None:
     )
 
 
+def _hint(hint: Hints, run: SandboxedRun) -> str:
+    if isinstance(hint, str):
+        return hint
+    return next((text for word, text in hint.items() if word in run.output), "")
+
+
 def used(run: SandboxedRun) -> dict[int, tuple[int, float]]:
     """Return by PID how often a process has gone to rest, and its seconds of processor time."""
     found = {}
     for pid in (process.pid for process in run.processes()):
-        status = written(Path(f"/proc/{pid}/status"))
-        turns = status.rpartition("\nvoluntary_ctxt_switches:")[2].split()
-        if turns and (ticks := stat_of(pid)[11:13]):
-            found[pid] = int(turns[0]), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        with contextlib.suppress(OSError):
+            turns, ticks = status_of(pid)["voluntary_ctxt_switches"], stat_of(pid)[11:13]
+            found[pid] = int(turns), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     return found
 
 
 def stat_of(pid: int) -> list[str]:
     """Return /proc/PID/stat from the state on, see proc_pid_stat(5); nothing after its end."""
     return written(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Return /proc/PID/status, see proc_pid_status(5); raise `OSError` after its end."""
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return {key: text.strip() for key, _, text in (line.partition(":") for line in lines)}
+
+
+def ids_inside(process: Process, kind: str) -> list[int | None]:
+    """Return a process's IDs as its own user namespace counts, None for one on no map.
+
+    Args:
+        process: the process.
+        kind: "uid" or "gid".
+
+    Returns:
+        the real ID, the effective, the saved, and that for file systems.
+    """
+    lines = Path(f"/proc/{process.pid}/{kind}_map").read_text().splitlines()
+    ranges = [[int(word) for word in line.split()] for line in lines]
+
+    def inside(number: int) -> int | None:
+        for first, outside, count in ranges:
+            if outside <= number < outside + count:
+                return first + number - outside
+        return None
+
+    return [inside(int(word)) for word in status_of(process.pid)[kind.title()].split()]
+
+
+def listed(process: Process) -> set[int]:
+    """Return the PIDs that `ps` would show to a process: those that a file `stat` in /proc names.
+
+    Empty where its /proc is no proc file system.
+    """
+    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
+    found = set()
+    for file in Path(f"/proc/{process.pid}/root/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(ValueError):  # it has ended meanwhile, or is covered
+            found.add(int(written(file).split(" ")[0]))
+    return found if tops[-1:] == ["proc"] else set()
 
 
 def waits_for(run: SandboxedRun, pid: int) -> None:

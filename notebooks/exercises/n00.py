@@ -1,22 +1,20 @@
 """Notebook 00: what a container is made of."""
 
-from pathlib import Path
-
 from labkit import procfs
 from labkit.exercise import (
     PYTHON,
     SH,
     Answer,
-    Incorrect,
     exercise,
     expect,
-    fail_if_crashed,
+    ids_inside,
+    listed,
     must_keep_running,
+    observe,
 )
 from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"
 WAIT = (
     "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
@@ -74,7 +72,7 @@ def who_is_number_1(answer: Answer) -> str:
     )
     with answer.command("sh", "-c", str(command)) as run, must_keep_running(STAYS, WAIT):
         sleep = _sleep(run)
-        listed = _listed(sleep)
+        shown = listed(sleep)
     expect(
         len(sleep.pids) == 3,
         "`sleep 1000` in a new PID namespace",
@@ -82,7 +80,7 @@ def who_is_number_1(answer: Answer) -> str:
         "`--pid` begins a new count for the *next* process, and `--fork` starts that one.",
     )
     expect(
-        len(listed) > 1,
+        len(shown) > 1,
         "a `/proc` that was mounted for the old namespace",
         "a `/proc` that shows the sleep alone",
         "Leave `--mount-proc` out: this is about what happens without.",
@@ -140,15 +138,15 @@ def a_container_in_one_line(answer: Answer) -> str:
             "Somebody else is number 1, a shell perhaps. `exec sleep 1000` makes the shell "
             "*become* the sleep.",
         )
-        listed = _listed(sleep)
+        shown = listed(sleep)
         beside = sum(len(process.pids) == len(sleep.pids) for process in run.processes()) > 1
         hint = "`--mount-proc` mounts a new one."
-        if listed and beside:
+        if shown and beside:
             hint = "Is something else started in there, with `&` perhaps? Nobody buries it, either."
         expect(
-            listed == ["1"],
+            shown == {1},
             "a `/proc` that shows the sleep alone",
-            "a `/proc` that tells about others, too" if listed else "an empty `/proc`",
+            "a `/proc` that tells about others, too" if shown else "an empty `/proc`",
             hint,
         )
         run.until(lambda: procfs.hostname(sleep.pid) == "box")
@@ -208,11 +206,7 @@ def root_of_nothing(answer: Answer) -> str:
 
 def _sleep(run: SandboxedRun) -> Process:
     """Return the answer's sleep once it runs."""
-    sleep = run.until(lambda: run.find(*SLEEP))
-    fail_if_crashed(run, STAYS)
-    if sleep and run.is_blocked():
-        return sleep
-    raise Incorrect(STAYS, run.summary(), WAIT)
+    return observe(run, STAYS, WAIT, crash=(STAYS, ""), blocked=True)
 
 
 def _outside(run: SandboxedRun) -> int:
@@ -220,24 +214,6 @@ def _outside(run: SandboxedRun) -> int:
     return run.program.ppid
 
 
-def _listed(process: Process) -> list[str]:
-    """Return the PIDs that a process finds in its /proc, none where that is no proc."""
-    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
-    if tops[-1:] != ["proc"]:
-        return []
-    return [
-        path.name
-        for path in Path(f"/proc/{process.pid}/root/proc").iterdir()
-        if path.name.isdigit()
-    ]
-
-
 def _user(process: Process) -> int | None:
-    """Return a process's user ID as its own user namespace counts, None where it has none."""
-    status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
-    outside = int(status.split("\nUid:")[1].split()[1])
-    for line in Path(f"/proc/{process.pid}/uid_map").read_text().splitlines():
-        first, begin, count = map(int, line.split())
-        if begin <= outside < begin + count:
-            return first + outside - begin
-    return None
+    """Return a process's effective user ID in its own user namespace, None where it has none."""
+    return ids_inside(process, "uid")[1]

@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed, must_keep_running
+from labkit.exercise import (
+    PYTHON,
+    SLEEP,
+    Answer,
+    exercise,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
+    observe,
+)
 from labkit.exercise.trial import SandboxedRun
 
-SLEEP, SLEEP_2 = ("sleep", "1000"), ("sleep", "2000")
 SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}
 # Takes the place of init.py, which ends at once in this version.
 STAY = """
@@ -36,10 +44,7 @@ def a_sixth_namespace(answer: Answer) -> str:
     wanted = "a container with six namespaces of its own"
     hint = "`init` was not reached. What the answer printed says why."
     with answer.start("run", "-ti", "/bin/sh") as run, must_keep_running(wanted, hint):
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(run, wanted, hint)
-        expect(sleep, wanted, run.summary(), hint)
-        assert sleep
+        sleep = observe(run, wanted, hint)
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(run.program.pid)
         made = [kind for kind in own if own[kind] != shared[kind]]
         missing = [kind for kind in own if kind in SIX - {*made}]
@@ -69,7 +74,7 @@ def two_in_one(answer: Answer) -> str:
     stay = "The program itself should wait for both, for example by `signal.pause()`."
     with answer.start() as run, must_keep_running(both, stay):
         first = run.until(lambda: run.find(*SLEEP))
-        second = first and run.until(lambda: run.find(*SLEEP_2))
+        second = first and run.until(lambda: run.find("sleep", "2000"))
         hint = (
             "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell "
             "in between would be number 1, and take all others with it when it ends.) " + stay
@@ -153,7 +158,6 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
                 "`/proc/PID/ns/uts` before, and keep the descriptor open."
             )
         expect(held, wanted, found, hint)
-        assert held
         command = ["nsenter", f"--uts={held}", "uname", "-n"]
         name = subprocess.run(command, capture_output=True, text=True).stdout.strip()
         expect(
@@ -184,16 +188,11 @@ def break_out(answer: Answer) -> str:
         "what the answer printed says so."
     )
     with answer.command(*PRISON, sys.executable, PYTHON) as run, must_keep_running(stays, hint):
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(
-            run,
-            stays,
+        number = (
             "`setns` wants a descriptor, which is a number: `os.open(path, os.O_RDONLY)` gives one."
-            if "ArgumentError" in run.output or "Bad file descriptor" in run.output
-            else "",
         )
-        expect(sleep and run.is_blocked(), stays, run.summary(), hint)
-        assert sleep
+        crash = {"ArgumentError": number, "Bad file descriptor": number}
+        sleep = observe(run, stays, hint, crash=(stays, crash), blocked=True)
         outside = procfs.namespaces(run.program.ppid)
         run.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
         own = procfs.namespaces(sleep.pid)

@@ -1,23 +1,22 @@
 """Notebook 03: the first container."""
 
-import contextlib
 from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import (
     PYTHON,
+    STAY,
     Answer,
     exercise,
     expect,
-    fail_if_crashed,
+    listed,
     must_keep_running,
+    observe,
     waits_for,
     written,
 )
 from labkit.exercise.trial import PROGRAM_PID
-from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 STAYS = "a process `sleep 1000` that stays"
 WAIT = (
     "The program itself should wait for the sleep, `os.waitpid(pid, 0)`, and no error should end "
@@ -52,17 +51,16 @@ if os.getpid() == 1:
 def a_proc_of_its_own(answer: Answer) -> str:
     """The sleep is PID 1 and alone in its /proc; the program's own /proc still tells of itself."""
     with answer.start() as run, must_keep_running(STAYS, WAIT):
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(run, "`sleep 1000` as PID 1 of a new PID namespace")
-        waits = sleep and run.is_blocked()
-        hint = "What it printed says what the child met." if "Traceback" in run.output else WAIT
-        if "operand" in run.output:
-            hint = "The list that exec is given begins with the program's own name."
-        expect(waits, STAYS, run.summary(), hint)
-        assert sleep
+        wanted = "`sleep 1000` as PID 1 of a new PID namespace"
+        hints = {
+            "operand": "The list that exec is given begins with the program's own name.",
+            "Traceback": "What it printed says what the child met.",
+            "": WAIT,
+        }
+        sleep = observe(run, STAYS, hints, crash=(wanted, ""), blocked=True)
         expect(
             len(sleep.pids) > 2 and sleep.pids[-1] == 1,
-            "`sleep 1000` as PID 1 of a new PID namespace",
+            wanted,
             f"PID {sleep.pids[-1]} of "
             + ("the namespace that it was in before" if len(sleep.pids) == 2 else "a new one"),
             "A process keeps its number for life, so a new count begins with a child: `clone` with "
@@ -71,18 +69,18 @@ def a_proc_of_its_own(answer: Answer) -> str:
             else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
         expect(
-            PROGRAM_PID in _listed(run.program),
+            PROGRAM_PID in listed(run.program),
             "a `/proc` outside that is as it was",
             "the sleep's `/proc` has covered the one outside",
             "The child mounted in a table of mounts that it shares with the program. It needs "
             "`CLONE_NEWNS` for itself alone.",
         )
-        run.until(lambda: _listed(sleep) == {1})
-        listed = _listed(sleep)
+        run.until(lambda: listed(sleep) == {1})
+        shown = listed(sleep)
         expect(
-            listed == {1},
+            shown == {1},
             "a `/proc` that shows PID 1 and nobody else to the sleep",
-            f"{len(listed)} processes in it",
+            f"{len(shown)} processes in it",
             "It still reads the old `/proc`. Mount a new one, in the child, before `exec`.",
         )
         waits_for(run, sleep.pid)
@@ -97,22 +95,16 @@ def a_proc_of_its_own(answer: Answer) -> str:
 )
 def a_name_for_the_container(answer: Answer) -> str:
     """The command's host name is box, and outside it is as before."""
-    stay, born = Path(answer.folder, "stay"), Path(answer.folder, "born")
-    stay.write_text("#!/bin/sh\nuname -n > born.half\nmv born.half born\nexec sleep 1000\n")
-    stay.chmod(0o755)
+    answer.script("stay", STAY.replace("exec", "uname -n > born.half; mv born.half born; exec"))
     with Path(answer.folder, "mydocker/command.py").open("a") as file:
         file.write(HELD)
-    wanted = "the host name `box` where the command runs"
     with answer.start("run", "-ti", "./stay") as run:
-        sleep = run.until(lambda: run.find(*SLEEP))
-        expect(
-            sleep,
+        sleep = observe(
+            run,
             "a container whose command runs",
-            run.summary(),
             "`init` did not come as far as the command: an error stopped it, as what it printed "
             "says, or it became another program.",
         )
-        assert sleep
         run.until(lambda: procfs.hostname(sleep.pid) == "box")
         found = procfs.hostname(sleep.pid)
         outside = procfs.hostname(run.program.pid)
@@ -124,14 +116,14 @@ def a_name_for_the_container(answer: Answer) -> str:
         )
         expect(
             found == "box",
-            wanted,
+            "the host name `box` where the command runs",
             f"`{found}`",
             "Does your line tell the kernel, and before the command starts? After `os.waitpid` it "
             "is too late."
             if found == outside
             else "Exactly `box`: small letters, and nothing behind them.",
         )
-        name = written(born).strip()
+        name = written(answer.folder / "born").strip()
         expect(
             name == "box",
             "the host name `box` when the command starts",
@@ -150,22 +142,17 @@ def a_name_for_the_container(answer: Answer) -> str:
 def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
     with answer.start() as run, must_keep_running(STAYS, WAIT):
-        sleep = run.until(lambda: run.running("sleep"))
-        waits = run.is_blocked()
-        fail_if_crashed(
-            run,
-            "`sleep 1000`, alive and hidden",
+        covered = (
             "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
-            if "PermissionError: " in run.output
-            else "",
         )
-        expect(
-            sleep and waits,
+        sleep = observe(
+            run,
             STAYS,
-            run.summary(),
             "Ending it is one way to hide it, but that is not what is asked. " + WAIT,
+            crash=("`sleep 1000`, alive and hidden", {"PermissionError: ": covered}),
+            blocked=True,
+            find=lambda: run.running("sleep"),
         )
-        assert sleep
         number = sleep.pids[1]
         expect(
             len(sleep.pids) == 2,
@@ -177,33 +164,20 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
         def others() -> set[int]:
             return {1, *(process.pids[1] for process in run.processes())} - {number}
 
-        run.until(lambda: _listed(run.program) == others())
-        listed, expected = _listed(run.program), others()
+        run.until(lambda: listed(run.program) == others())
+        shown, expected = listed(run.program), others()
         expect(
-            number not in listed,
+            number not in shown,
             "a `/proc` in which the sleep is missing",
             "the sleep stands in it, under whatever name",
             "What decides is not the name but the folder: cover `/proc/PID`, where the program "
             "sees it, too.",
         )
         expect(
-            listed >= expected,
+            shown >= expected,
             "a `ps` that shows the others",
-            f"{len(listed & expected)} of {len(expected)} in `/proc`",
+            f"{len(shown & expected)} of {len(expected)} in `/proc`",
             "You have hidden more than one process. Cover the folder of the sleep alone.",
         )
         waits_for(run, sleep.pid)
-        return f"the kernel has the sleep, and `/proc` shows the {len(listed)} others"
-
-
-def _listed(process: Process) -> set[int]:
-    """Return the PIDs that `ps` would show to a process: those that a file `stat` in /proc names.
-
-    Empty where its /proc is no proc file system.
-    """
-    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
-    found = set()
-    for stat in Path(f"/proc/{process.pid}/root/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(ValueError):  # it has ended meanwhile, or is covered
-            found.add(int(written(stat).split(" ")[0]))
-    return found if tops[-1:] == ["proc"] else set()
+        return f"the kernel has the sleep, and `/proc` shows the {len(shown)} others"
