@@ -4,9 +4,8 @@ import json
 import secrets
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed
+from labkit.exercise import PYTHON, Answer, Hints, exercise, expect, fail_if_crashed, written
 from labkit.exercise.trial import SandboxedRun
 
 MAIN = "mydocker/main.py"
@@ -52,6 +51,14 @@ for word; do
     [ -e "$arrived" ] && break
 done
 """
+# What stops an answer to 01.3, by what it printed.
+STOPPED = {
+    "is not callable": "The dictionary keeps the function itself. With parentheses, "
+    "`name_command(…)`, it is called where the dictionary is made, and only its result is kept.",
+    "positional argument": "`main` gives each command the list of the words behind it, even an "
+    "empty one.",
+    "": "What it printed says where it stopped.",
+}
 # What the delivered program does with a line, and why.
 LINES = {
     "run /bin/echo -ti": "Only the first word after `run` is compared with `-ti`. What stands "
@@ -217,17 +224,7 @@ def a_command_of_your_own(answer: Answer) -> str:
     rename = ["sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name]
     wanted = "`mydocker name` logs the host name"
     with answer.command(*rename, sys.executable, MAIN, "name") as run:
-        run.wait()
-        hint = "What it printed says where it stopped."
-        if "is not callable" in run.output:
-            hint = (
-                "The dictionary keeps the function itself. With parentheses, `name_command(…)`, it "
-                "is called where the dictionary is made, and only its result is kept."
-            )
-        elif "positional argument" in run.output:
-            hint = "`main` gives each command the list of the words behind it, even an empty one."
-        fail_if_crashed(run, wanted, hint)
-        call = _ended(answer, run)
+        call = _ended(answer, run, STOPPED, wanted)
     expect(
         "unknown command name" not in call.messages,
         wanted,
@@ -290,12 +287,17 @@ def _command(answer: Answer, *argv: str, hint: str = "") -> Call:
         return _ended(answer, run, hint)
 
 
-def _ended(answer: Answer, run: SandboxedRun, hint: str = "") -> Call:
+def _ended(
+    answer: Answer,
+    run: SandboxedRun,
+    hint: Hints = "",
+    wanted: str = "a program that comes to its end",
+) -> Call:
     status = run.wait()
-    fail_if_crashed(run, "a program that comes to its end", hint)
+    fail_if_crashed(run, wanted, hint)
     lines = [_json(line) for line in run.output.splitlines()]
     messages = [str(line["msg"]) for line in lines if isinstance(line, dict) and "msg" in line]
-    note = _json(_text(answer.folder / ARRIVED))
+    note = _json(written(answer.folder / ARRIVED))
     arrived = (bool(note[0]), str(note[1])) if isinstance(note, list) and len(note) == 2 else None
     return Call(status, messages, arrived, run.summary())
 
@@ -305,10 +307,6 @@ def _said(call: Call) -> str:
     last = f"`{call.messages[-1]}`, " if call.messages else ""
     reached = "`run` was reached, " if call.arrived else ""
     return f"{reached}{last}status {call.status}"
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _json(text: str) -> object:

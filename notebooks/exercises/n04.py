@@ -5,11 +5,20 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit.exercise import PYTHON, Answer, exercise, expect, fail_if_crashed, must_keep_running
+from labkit.exercise import (
+    PYTHON,
+    SLEEP,
+    Answer,
+    exercise,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
+    observe,
+    status_of,
+)
 from labkit.exercise.trial import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 # Sets up whatever is asked about, stops until the judge has looked, and becomes another program.
 EXPERIMENT = """
 import os, signal, threading
@@ -88,17 +97,12 @@ def a_file_handed_on(answer: Answer) -> str:
     letter.write_text("Dear sleep\n")
     delivered = letter.stat()  # whatever bears that name later
     hint = "Let the program itself become the sleep, with `os.execvp`."
-    with answer.start() as run, must_keep_running("a process `sleep 1000` that stays", hint):
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(
-            run,
-            "a program that becomes `sleep 1000`",
-            "A descriptor is a number: `file.fileno()`." if "integer" in run.output else "",
-        )
-        if "operand" in run.output:
-            hint = "The list that exec is given begins with the program's own name."
-        expect(sleep, "a process `sleep 1000` that stays", run.summary(), hint)
-        assert sleep
+    stays = "a process `sleep 1000` that stays"
+    with answer.start() as run, must_keep_running(stays, hint):
+        operand = "The list that exec is given begins with the program's own name."
+        number = {"integer": "A descriptor is a number: `file.fileno()`."}
+        crash = ("a program that becomes `sleep 1000`", number)
+        sleep = observe(run, stays, {"operand": operand, "": hint}, crash=crash)
         expect(
             sleep.pids[1:] == (PROGRAM_PID,),
             "one process, which Python began and in which `sleep` goes on",
@@ -127,15 +131,14 @@ def a_file_handed_on(answer: Answer) -> str:
 )
 def nothing_ignored(answer: Answer) -> str:
     """The container's command ignores none of the signals that Python ignores."""
-    Path(answer.folder, "stay").write_text("#!/bin/sh\nexec sleep 1000\n")
-    Path(answer.folder, "stay").chmod(0o755)
-    hint = "`init` did not come as far as the command. What it printed says why."
+    answer.script("stay")
+    hints = {
+        "Invalid argument": "SIGKILL and SIGSTOP are the kernel's own: nobody may change what they "
+        "do.",
+        "": "`init` did not come as far as the command. What it printed says why.",
+    }
     with answer.start("run", "-ti", "./stay") as run:
-        sleep = run.until(lambda: run.find(*SLEEP))
-        if "Invalid argument" in run.output:
-            hint = "SIGKILL and SIGSTOP are the kernel's own: nobody may change what they do."
-        expect(sleep, "a container whose command runs", run.summary(), hint)
-        assert sleep
+        sleep = observe(run, "a container whose command runs", hints)
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
         both = {signal.SIGPIPE, signal.SIGXFSZ}
         ignored = _signals(sleep, "SigIgn") & both
@@ -174,10 +177,10 @@ def a_sleep_called_nothing(answer: Answer) -> str:
         fail_if_crashed(
             run,
             "a process that runs `sleep`, called `nothing`",
-            "exec needs a file. `os.execvp` looks for it in PATH, `os.execv` takes a path to it; "
-            "the name in the list is another matter."
-            if "FileNotFoundError" in run.output
-            else "",
+            {
+                "FileNotFoundError": "exec needs a file. `os.execvp` looks for it in PATH, "
+                "`os.execv` takes a path to it; the name in the list is another matter."
+            },
         )
         expect(
             sleep,
@@ -238,8 +241,7 @@ def _is(file: Path, other: os.stat_result) -> bool:
 
 def _signals(process: Process, kind: str) -> set[int]:
     """Return the signals in a mask of /proc/PID/status, such as SigIgn; see proc_pid_status(5)."""
-    lines = Path(f"/proc/{process.pid}/status").read_text(errors="replace").splitlines()
-    mask = int(next(line.split()[1] for line in lines if line.startswith(f"{kind}:")), 16)
+    mask = int(status_of(process.pid)[kind], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed
+from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed, observe
 from labkit.exercise.trial import Limits
 from labkit.procfs import Mount, Process
 
@@ -181,14 +181,8 @@ def _machine(
     Path(answer.folder, "inside").write_text(f"{inside}\nexec sleep 1000\n")
     words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
     with answer.command(*words, f"{RUN} sh inside & {outside}; wait $!") as run:
-        inner = run.until(lambda: run.find("sleep", "1000"))
-        expect(
-            inner,
-            "a container whose command runs",
-            run.summary(),
-            f"`init` did not come as far as the command. What it printed says why. {hint}".rstrip(),
-        )
-        assert inner
+        why = f"`init` did not come as far as the command. What it printed says why. {hint}"
+        inner = observe(run, "a container whose command runs", why.rstrip())
         yield run.program, inner
 
 
@@ -197,14 +191,11 @@ def _statuses(answer: Answer) -> dict[str, int]:
     script = "\n".join(f"{RUN} {command}; echo $? >> found" for command in STATUSES)
     # The time is ours, not the answer's; ten Pythons start, in a VM without KVM perhaps.
     with answer.command("sh", "-c", script, limits=Limits(seconds=90)) as run:
-        sleep = run.until(lambda: run.find("sleep", "1000"))
-        expect(
-            sleep,
+        sleep = observe(
+            run,
             "a runtime that starts five containers",
-            run.summary(),
             "This is no fault of the numbers. Does your version 3 work? Is the machine very busy?",
         )
-        assert sleep
         os.kill(sleep.pid, signal.SIGKILL)
         run.wait()
         fail_if_crashed(run, "a runtime that starts five containers")

@@ -13,6 +13,7 @@ from labkit.exercise import (
     expect,
     fail_if_crashed,
     must_keep_running,
+    observe,
     rests,
     stat_of,
     waits_for,
@@ -20,7 +21,6 @@ from labkit.exercise import (
 from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
 OUTPUT_FLAGS, LOCAL_FLAGS, CHARACTERS = 1, 3, 6  # where tcgetattr has them
 
@@ -40,12 +40,9 @@ def a_terminal_for_sleep(answer: Answer) -> str:
         "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
         "when that is closed, the kernel sends SIGHUP to the session."
     )
-    with answer.start() as run, must_keep_running("a process `sleep 1000` that stays", stay):
-        sleep = run.until(lambda: run.find(*SLEEP))
-        stays = sleep and run.is_blocked()
-        fail_if_crashed(run, "`sleep 1000` at a terminal of its own")
-        expect(stays, "a process `sleep 1000` that stays", run.summary(), stay)
-        assert sleep
+    stays, crash = "a process `sleep 1000` that stays", "`sleep 1000` at a terminal of its own"
+    with answer.start() as run, must_keep_running(stays, stay):
+        sleep = observe(run, stays, stay, crash=(crash, ""), blocked=True)
         session, terminal = _session(sleep)
         expect(
             session == sleep.pid,
@@ -79,9 +76,7 @@ def a_terminal_for_sleep(answer: Answer) -> str:
 )
 def no_carriage_return_in_a_pipe(answer: Answer) -> str:
     """ONLCR is off where the output is no terminal, and on where it is one."""
-    stay = Path(answer.folder, "stay")
-    stay.write_text("#!/bin/sh\nexec sleep 1000\n")
-    stay.chmod(0o755)
+    answer.script("stay")
     with answer.start("run", "-t", "./stay") as run:
         expect(
             not _adds_return(_in_the_container(run)),
@@ -234,11 +229,7 @@ def _kind(process: Process) -> str:
 
 def _in_the_container(run: SandboxedRun) -> list[Any]:
     """Return the settings of the terminal of the container that a run starts."""
-    sleep = run.until(lambda: run.find(*SLEEP))
-    fail_if_crashed(run, "a container whose command runs")
-    expect(sleep, "a container whose command runs", run.summary())
-    assert sleep
-    return _settings(sleep)
+    return _settings(observe(run, "a container whose command runs"))
 
 
 def _adds_return(settings: list[Any]) -> bool:

@@ -5,16 +5,17 @@ import os
 import random
 import signal
 import sys
-from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import (
     CPU_ALLOWANCE,
     PYTHON,
+    SLEEP,
     Answer,
     exercise,
     expect,
     fail_if_crashed,
+    observe,
     rests,
     used,
     written,
@@ -22,7 +23,6 @@ from labkit.exercise import (
 from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 MYDOCKER = (sys.executable, "mydocker/main.py")
 ORPHANS = f"""#!{sys.executable}
 import os
@@ -90,24 +90,14 @@ RUNS = {
 )
 def a_tiny_init(answer: Answer) -> str:
     """PID 1 is not the command, reaps twenty orphans, and ends with the command's status."""
-    orphans = Path(answer.folder, "orphans")
-    orphans.write_text(ORPHANS)
-    orphans.chmod(0o755)
+    answer.script("orphans", ORPHANS)
     with answer.start("./orphans") as run:
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(
-            run,
+        crash = (
             "a command that runs below PID 1 of a new PID namespace",
             "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
             "ignores SIGCHLD can't wait for anybody's status.)",
         )
-        expect(
-            sleep,
-            "a command that runs as long as it likes",
-            run.summary(),
-            EARLY,
-        )
-        assert sleep
+        sleep = observe(run, "a command that runs as long as it likes", EARLY, crash=crash)
         expect(
             len(sleep.pids) > 2,
             "a new PID namespace",
@@ -157,9 +147,8 @@ def a_tiny_init(answer: Answer) -> str:
 )
 def another_signal(answer: Answer) -> str:
     """The small init hands SIGTERM on as SIGINT, and the others as they are."""
-    program, notes = Path(answer.folder, "stay"), Path(answer.folder, "noted")
-    program.write_text(NOTES)
-    program.chmod(0o755)
+    answer.script("stay", NOTES)
+    notes = answer.folder / "noted"
 
     def noted() -> list[str]:
         return written(notes).split()
@@ -174,11 +163,7 @@ def another_signal(answer: Answer) -> str:
         return noted()[before:]
 
     with answer.start("run", "--init", "./stay") as run:
-        expect(
-            run.until(notes.exists),
-            "a container whose command runs",
-            run.summary(),
-        )
+        expect(run.until(notes.exists), "a container whose command runs", run.summary())
         for sent in ("SIGTERM", *(f"SIG{name}" for name in OTHERS)):
             arrives = "SIGINT" if sent == "SIGTERM" else sent
             wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"

@@ -5,10 +5,19 @@ import sys
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed
+from labkit.exercise import (
+    PYTHON,
+    SH,
+    Answer,
+    exercise,
+    expect,
+    fail_if_crashed,
+    ids_inside,
+    observe,
+    status_of,
+)
 from labkit.procfs import Process
 
-SLEEP = ("sleep", "1000")
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 CAP_SYS_ADMIN = 21  # linux/capability.h
@@ -28,17 +37,14 @@ def another_number(answer: Answer) -> str:
     """The sleep is user and group 1234 in a user namespace of its own."""
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
     with answer.start() as run:
-        sleep = run.until(lambda: run.find(*SLEEP))
-        stays = sleep and run.is_blocked()
-        fail_if_crashed(run, wanted, "Which three files, in which order, and which ID is outside?")
-        expect(
-            stays,
+        sleep = observe(
+            run,
             "a process `sleep 1000` that stays",
-            run.summary(),
             "Your program becomes `sleep`, or waits for it.",
+            crash=(wanted, "Which three files, in which order, and which ID is outside?"),
+            blocked=True,
         )
-        assert sleep
-        user, group = _inside(sleep, "uid"), _inside(sleep, "gid")
+        user, group = {*ids_inside(sleep, "uid")}, {*ids_inside(sleep, "gid")}
         expect(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
             wanted,
@@ -76,20 +82,12 @@ def another_number(answer: Answer) -> str:
 )
 def a_root_that_may_not_mount(answer: Answer) -> str:
     """The command of user 1000 has all capabilities but CAP_SYS_ADMIN, with --init and without."""
-    stay = Path(answer.folder, "stay")
-    stay.write_text("#!/bin/sh\nexec sleep 1000\n")
-    stay.chmod(0o755)
+    answer.script("stay")
     for words in (["./stay"], ["--init", "./stay"]):
         with answer.command(*USER, *MYDOCKER, *words) as run:
-            sleep = run.until(lambda: run.find(*SLEEP))
-            fail_if_crashed(run, "a container whose command runs")
-            expect(
-                sleep,
-                "a container whose command runs",
-                run.summary(),
-                "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts.",
-            )
-            assert sleep
+            runs = "a container whose command runs"
+            hint = "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts."
+            sleep = observe(run, runs, hint, crash=(runs, ""))
             lacks = _every_capability() & ~_capabilities(sleep)
             expect(
                 lacks >> CAP_SYS_ADMIN & 1,
@@ -131,15 +129,9 @@ def three_deep(answer: Answer) -> str:
     # The shell in between stays in the user namespace from which we count.
     words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
     with answer.command(*USER, *words) as run:
-        sleep = run.until(lambda: run.find(*SLEEP))
-        fail_if_crashed(run, "`sleep 1000`, three containers deep", ENVIRONMENT)
-        expect(
-            sleep,
-            "`sleep 1000`, three containers deep",
-            run.summary(),
-            "Each container's command is the next `mydocker`. Does it find what it needs?",
-        )
-        assert sleep
+        wanted = "`sleep 1000`, three containers deep"
+        hint = "Each container's command is the next `mydocker`. Does it find what it needs?"
+        sleep = observe(run, wanted, hint, crash=(wanted, ENVIRONMENT))
         outside = procfs.namespaces(run.program.pid)
         found = {
             kind: len({_namespace(p, kind) for p in run.processes()} - {outside[kind], 0})
@@ -148,7 +140,7 @@ def three_deep(answer: Answer) -> str:
         deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
         expect(
             deep == 3,
-            "`sleep 1000`, three containers deep",
+            wanted,
             f"{deep} deep",
             "The command of one `mydocker run` may be `mydocker run` again. Three are wanted.",
         )
@@ -199,25 +191,6 @@ def a_look_outside(answer: Answer) -> str:
         return "a word that only a process outside the container had"
 
 
-def _inside(process: Process, kind: str) -> set[int | None]:
-    """Return the IDs that a process has in its user namespace, None for one on no map.
-
-    Args:
-        process: the process.
-        kind: "uid" or "gid".
-    """
-    lines = Path(f"/proc/{process.pid}/{kind}_map").read_text().splitlines()
-    ranges = [[int(word) for word in line.split()] for line in lines]
-
-    def inside(number: int) -> int | None:
-        for first, outside, count in ranges:
-            if outside <= number < outside + count:
-                return first + number - outside
-        return None
-
-    return {inside(int(word)) for word in _status(process, kind.title()).split()}
-
-
 def _names(numbers: set[int | None]) -> str:
     return " and ".join(sorted("nobody" if n is None else str(n) for n in numbers))
 
@@ -231,14 +204,8 @@ def _namespace(process: Process, kind: str) -> int:
 
 
 def _capabilities(process: Process) -> int:
-    return int(_status(process, "CapEff"), 16)
+    return int(status_of(process.pid)["CapEff"], 16)
 
 
 def _every_capability() -> int:
     return (2 << int(Path("/proc/sys/kernel/cap_last_cap").read_text())) - 1
-
-
-def _status(process: Process, key: str) -> str:
-    """Return what stands behind a word in proc_pid_status(5)."""
-    lines = Path(f"/proc/{process.pid}/status").read_text(errors="replace").splitlines()
-    return dict(line.split(":", 1) for line in lines)[key].strip()
