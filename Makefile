@@ -8,7 +8,7 @@ PORT ?= 8888
 BIN := .venv/bin
 
 help:
-	@echo "make lab        open the course in JupyterLab (PORT=8888)"
+	@echo "make lab        open the course in JupyterLab (PORT=8888; EDIT=1: notebooks/ itself)"
 	@echo "make check      format, lint, types and the fast tests, in seconds: after every edit"
 	@echo "make test       all of it: also the slow tests, the pages, every notebook verified by nbval"
 	@echo "make test-platform  what can differ from one Python or user to another: notebooks, runtime, floor"
@@ -23,7 +23,7 @@ help:
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
 	@echo "make lock       renew the locks in setup/ from pyproject.toml (needs uv)"
-	@echo "make clean      remove .venv, the working folders and what was passed"
+	@echo "make clean      remove .venv and build/; your work in mine/ stays"
 
 # A part of the locks needs those before it.
 setup: PARTS := lab
@@ -35,7 +35,7 @@ setup test-tools dev:
 	@$(START) setup/install.py $(PARTS)
 
 lab: setup
-	@exec $(BIN)/labkit lab --port $(PORT)
+	@exec $(BIN)/labkit lab --port $(PORT) $(if $(EDIT),--edit)
 
 # What a folder lacks, such as a learner's edition of the course, is left out.
 lint: dev
@@ -93,4 +93,4 @@ lock:
 	echo uv | $(COMPILE) -o setup/uv.lock -
 
 clean:
-	rm -rf .venv build notebooks/work .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache

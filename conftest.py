@@ -9,9 +9,9 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if "LABKIT_WORK" not in os.environ:  # pytest-xdist's workers inherit it
-        os.environ["LABKIT_WORK"] = tempfile.mkdtemp(prefix="labkit-test-")
-        config.stash[WORK] = os.environ["LABKIT_WORK"]
+    if "LABKIT_MINE" not in os.environ:  # pytest-xdist's workers inherit it
+        os.environ["LABKIT_MINE"] = tempfile.mkdtemp(prefix="labkit-test-")
+        config.stash[WORK] = os.environ["LABKIT_MINE"]
     # nohup and a shell's background jobs ignore some, and whatever we start would do so as well.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -27,7 +27,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if folder := config.stash.get(WORK, None):
-        del os.environ["LABKIT_WORK"]
+        del os.environ["LABKIT_MINE"]
         shutil.rmtree(folder, ignore_errors=True)
 
 

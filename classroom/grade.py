@@ -26,7 +26,7 @@ from typing import TypedDict
 
 from classroom.worker import JUDGED, START, Limits
 from labkit import hardened
-from labkit.course import delivered, workbook
+from labkit.course import workbook
 from labkit.errors import CourseError, fail
 from labkit.exercise.verdict import cells
 
@@ -127,11 +127,7 @@ def main(options: Namespace) -> int:
 @contextlib.contextmanager
 def course() -> Iterator[Path]:
     """Give the folder with the notebooks that papers are held against: as they were delivered."""
-    with contextlib.ExitStack() as stack:
-        try:
-            yield stack.enter_context(delivered.folder())
-        except workbook.WorkbookError:  # nobody kept them
-            yield workbook.NOTEBOOKS
+    yield workbook.NOTEBOOKS
 
 
 def papers(folders: Sequence[Path], books: Path) -> tuple[list[Paper], list[str]]:

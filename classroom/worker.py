@@ -354,7 +354,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "IPYTHONDIR": str(folder / ".ipython"),
-        "LABKIT_WORK": str(folder / "work"),
+        "LABKIT_MINE": str(folder),
     }
 
 

@@ -77,15 +77,16 @@ def _parser() -> ArgumentParser:
     one = command("progress", progress, "show which exercises you have passed")
     one.add_argument("--reset", metavar="NN|all", help="forget those of a notebook, or all")
     one = command(
-        "reset", reset, "bring a notebook back to how it was delivered, and keep yours beside it"
+        "reset", reset, "copy a notebook anew, as it was delivered, and keep yours beside it"
     )
     one.add_argument("number", metavar="NN", help="the notebook's number")
     one.add_argument("--yes", action="store_true", help="do not ask")
     command("doctor", doctor, "say whether this machine can run the labs")
-    one = command("lab", lab, "open the course in JupyterLab on 127.0.0.1")
+    one = command("lab", lab, "open your copies of the notebooks in JupyterLab on 127.0.0.1")
     one.add_argument("--port", type=int, default=8888, help="8888")
     one.add_argument("--ip", default="127.0.0.1", help="127.0.0.1; in a VM perhaps 0.0.0.0")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
+    one.add_argument("--edit", action="store_true", help="open notebooks/, not your copies")
     one = command("class", release, "for instructors: write the course without its solutions")
     one.add_argument("folder", metavar="FOLDER", help="to write into: new, or empty")
     one = command(
@@ -113,9 +114,10 @@ def run(words: Sequence[str]) -> int:
 def progress(options: Namespace) -> int:
     """`labkit progress`: print what was passed, or forget it."""
     from labkit.course import progress as room
+    from labkit.course import workbook
 
     if options.reset is None:
-        print(room.progress())
+        print(room.progress(workbook.mine()))
         return 0
     count = room.reset(None if options.reset == "all" else options.reset)
     print(f"{count} passed {'exercise' if count == 1 else 'exercises'} forgotten")
@@ -123,12 +125,12 @@ def progress(options: Namespace) -> int:
 
 
 def reset(options: Namespace) -> int:
-    """`labkit reset`: ask, then bring a notebook back to how it was delivered."""
-    from labkit.course import delivered
+    """`labkit reset`: ask, then copy a notebook anew."""
+    from labkit.course import copies
 
     if not options.yes and not sys.stdin.isatty():
         return fail("reset: nobody is here to be asked; in a script, say labkit reset --yes NN")
-    print(delivered.reset(options.number, (lambda _: True) if options.yes else _agrees))
+    print(copies.reset(options.number, (lambda _: True) if options.yes else _agrees))
     return 0
 
 
@@ -143,7 +145,8 @@ def lab(options: Namespace) -> int:
     """`labkit lab`: check the machine, print the address, become JupyterLab."""
     from labkit.course import jupyter
 
-    problem = jupyter.start(options.port, ip=options.ip, browser=not options.no_browser)
+    browser = not options.no_browser
+    problem = jupyter.start(options.port, ip=options.ip, browser=browser, edit=options.edit)
     return fail(f"lab: {problem}")
 
 

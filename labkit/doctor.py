@@ -128,7 +128,7 @@ def _read_only() -> str:
         folder = folder.parent
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return ""
-    return f"{folder} cannot be written by this user. Cure: LABKIT_WORK=/a/folder/of/yours"
+    return f"{folder} cannot be written by this user. Cure: LABKIT_MINE=/a/folder/of/yours"
 
 
 def _why(experiment: Callable[[], int]) -> str:

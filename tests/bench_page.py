@@ -97,7 +97,7 @@ def main() -> int:
         browser.lab(Path(folder)) as address,
         browser.launched() as chromium,
     ):
-        books = Path(folder) / "course" / "notebooks"
+        books = Path(folder) / "mine"
         name = browser.new_notebook(books, CELLS)
         with browser.notebook(chromium, address, name) as notebook:
             notebook.run(0)

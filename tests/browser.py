@@ -76,7 +76,7 @@ def lab(folder: Path) -> Iterator[str]:
         "HOME": str(folder / "home"),
         "JUPYTER_CONFIG_DIR": str(folder),
         "JUPYTER_RUNTIME_DIR": str(folder / "r"),
-        "LABKIT_WORK": str(folder / "work"),
+        "LABKIT_MINE": str(folder / "mine"),
         "PYTHONPATH": str(course),
     }
     port = free_port()

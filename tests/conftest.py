@@ -8,10 +8,10 @@ import pytest
 
 from tests import browser
 
-BOOKS = "course/notebooks"
+BOOKS = "mine"  # beside the course in `lab_folder`
 # For `make check`: what is quick and needs no browser.
 FAST = {
-    *("test_cache", "test_check", "test_delivered", "test_doctor", "test_door", "test_escapes"),
+    *("test_cache", "test_check", "test_copies", "test_doctor", "test_door", "test_escapes"),
     *(
         "test_fork",
         "test_linux",
@@ -56,7 +56,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def lab_folder(tmp_path_factory):
-    """Holds the copy of the course that `address` shows, in the folder `course`."""
+    """Holds the copy of the course that `address` shows, and the learner's copies."""
     return tmp_path_factory.mktemp("lab")
 
 

@@ -27,7 +27,7 @@ Terminal(shell)"""
 @pytest.fixture(scope="module")
 def shared(chromium, address, lab_folder):
     """One terminal with bash, for what leaves it as it was."""
-    name = browser.new_notebook(lab_folder / "course" / "notebooks", [BASH])
+    name = browser.new_notebook(lab_folder / "mine", [BASH])
     with browser.notebook(chromium, address, name) as notebook:
         notebook.run_all()
         yield Terminal(notebook.page)
@@ -411,6 +411,23 @@ def test_notebook_03_as_a_person_works_through_it(visit):
         page.keyboard.press("Shift+Enter")
         notebook.idle()
     assert page.locator(".jp-RenderedText[data-mime-type*=error]").count() == 0
+
+
+def test_a_learners_notebook_shows_no_answer_and_a_quiz_without_its_code(visit):
+    page = visit("03-the-first-container.ipynb").page
+    quiz = page.locator(".jp-CodeCell", has_text="Not run yet: run this cell (Shift+Enter)")
+    quiz.scroll_into_view_if_needed()
+    assert quiz.locator(".jp-InputArea-editor").filter(visible=True).count() == 0
+    shot(page, "mine-not-run")
+    page.locator(".jp-Notebook").get_by_text("Recap").first.scroll_into_view_if_needed()
+    outputs = page.locator(".jp-OutputArea-output").all_inner_texts()
+    assert [text.split()[0] for text in outputs] == ["Guess:"]
+    quiz.scroll_into_view_if_needed()
+    quiz.locator(".jp-RenderedHTML").first.click()
+    page.keyboard.press("Shift+Enter")
+    page.locator(".lk-quiz").get_by_role("radio").first.wait_for()
+    assert quiz.count() == 0
+    shot(page, "mine-run")
 
 
 def test_the_slider_of_notebook_04_steps_through_the_run(visit):

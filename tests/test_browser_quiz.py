@@ -254,7 +254,8 @@ def test_the_saved_form_can_be_read_without_a_kernel(visit):
     page = notebook.page
     saved = page.locator(".jp-RenderedHTML", has_text="Guess:").first
     saved.scroll_into_view_if_needed()
-    assert saved.locator("li").all_inner_texts() == ["box", "lab"]
+    assert saved.locator("em").all_inner_texts() == ["box", "lab"]
+    assert "Not run yet" in saved.inner_text()
     shot(page, "quiz-saved")
     notebook.work_through("guess.answer(")
     says(page, "You had not guessed yet. It is lab.")

@@ -24,7 +24,7 @@ HEAVY = {"pathlib", "json", "re", "hashlib", "dataclasses", "typing", "tempfile"
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """A folder of notebooks that hold a small runtime."""
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
     folder = tmp_path / "notebooks"
     folder.mkdir()
     book(folder, "01-one.ipynb", SOURCE.format(1), ALONE)
@@ -123,7 +123,7 @@ def put_in_its_place(make):
 
 
 def another_work_folder(course, noted):
-    os.environ["LABKIT_WORK"] = str(course.parent / "other")
+    os.environ["LABKIT_MINE"] = str(course.parent / "other")
 
 
 CHANGES = {
@@ -151,7 +151,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_change_is_seen(course, noted, change, monkeypatch):
-    monkeypatch.setenv("LABKIT_WORK", os.environ["LABKIT_WORK"])  # to be put back
+    monkeypatch.setenv("LABKIT_MINE", os.environ["LABKIT_MINE"])  # to be put back
     change(course, noted)
     assert cache.find(None) == ""
 
@@ -250,7 +250,7 @@ def test_nor_by_what_pip_makes_of_the_command():
 @pytest.mark.parametrize("noting", ["", NOTE_AT_ONCE], ids=["not noted", "noted"])
 def test_with_every_disk_full_what_lies_assembled_runs(whole, noting):
     assert (
-        "can be written: File too large. Cure: LABKIT_WORK=" in labkit(whole, "run", **FULL).stderr
+        "can be written: File too large. Cure: LABKIT_MINE=" in labkit(whole, "run", **FULL).stderr
     )
     labkit(whole, "run", before=noting)
     run = labkit(whole, "run", **FULL)

@@ -21,7 +21,7 @@ SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
 @pytest.fixture
 def magics(monkeypatch, tmp_path):
     """The two magics, as functions of line and cell, and a course in which nothing has happened."""
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path))
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
     for name in ("_answers", "_failures"):
         monkeypatch.setattr(check, name, {})
     monkeypatch.setattr(check, "_last", "")

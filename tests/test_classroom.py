@@ -11,7 +11,7 @@ import pytest
 from classroom import release
 from classroom.release import ClassroomError
 from labkit import exercise
-from labkit.course import delivered, workbook
+from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import check
 from labkit.exercise.verdict import cells, judge
@@ -116,13 +116,6 @@ def test_the_edition_is_a_course_that_can_be_tested(edition):
     assert run.returncode == 0, run.stdout
 
 
-def test_labkit_reset_brings_back_the_editions_own_notebooks(edition):
-    with delivered.folder(edition) as kept:
-        for path in kept.iterdir():
-            assert path.read_bytes() == (edition / "notebooks" / path.name).read_bytes()
-        assert {path.name for path in kept.iterdir()} == {path.name for path in BOOKS.values()}
-
-
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
@@ -207,7 +200,7 @@ def test_under_nbgrader_no_pass_is_an_error_without_a_traceback(under_nbgrader):
 def test_under_nbgrader_a_pass_is_no_result_that_could_be_taken_for_points(
     under_nbgrader, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path))
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
     check._answers["03.1"] = solution("03.1")
     assert check.check("03.1") is None
     assert capsys.readouterr().out.startswith("✓ 03.1 passed")

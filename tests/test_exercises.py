@@ -31,7 +31,7 @@ def kernel(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("answers")
         patch.setenv("TMPDIR", str(folder))
-        patch.setenv("LABKIT_WORK", str(folder / "work"))
+        patch.setenv("LABKIT_MINE", str(folder))
         kernel = Kernel(folder)
         kernel.run("%load_ext labkit\nfrom labkit.exercise.check import check")
         yield kernel, folder

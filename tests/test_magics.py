@@ -8,23 +8,22 @@ import sys
 import nbformat
 import pytest
 
-from labkit.course import delivered
 from tests.browser import ROOT
 
 
 @pytest.fixture
 def course(tmp_path):
-    """A course with its kit, as it is delivered without git."""
+    """A course with its kit, and a learner's copies."""
     ignore = shutil.ignore_patterns("work", "images", "__pycache__", ".*")
     for part in ("labkit", "notebooks"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=ignore)
-    delivered.keep(tmp_path)
+    shutil.copytree(tmp_path / "notebooks", tmp_path / "mine")
     return tmp_path
 
 
-def edit(course, number, old, new):
+def edit(course, number, old, new, folder="mine"):
     """Change a `%%source` cell as a learner does, who saves the notebook then."""
-    path = next((course / "notebooks").glob(f"{number}-*"))
+    path = next((course / folder).glob(f"{number}-*"))
     book = nbformat.read(path, as_version=4)
     cells = [cell for cell in book.cells if cell.source.startswith("%%source")]
     assert any(old in cell.source for cell in cells)
@@ -33,17 +32,19 @@ def edit(course, number, old, new):
     nbformat.write(book, path)
 
 
-def cells(course, *lines):
-    """Run lines of a notebook; return what they printed."""
+def cells(course, *lines, folder="mine"):
+    """Run lines of a notebook in a folder; return what they printed."""
     script = course / "script.ipy"
     script.write_text("\n".join(["%load_ext labkit", *lines, ""]))
     environment = os.environ | {
         "PYTHONPATH": str(course),
-        "LABKIT_WORK": str(course / "work"),
+        "LABKIT_MINE": str(course / "mine"),
         "IPYTHONDIR": str(course / "ipython"),
     }
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", script]
-    run = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        command, cwd=course / folder, env=environment, capture_output=True, text=True
+    )
     return run.stdout + run.stderr
 
 
@@ -58,7 +59,7 @@ def test_nothing_is_said_where_nothing_was_edited(course):
 
 
 def test_nothing_is_said_where_only_text_and_outputs_differ(course):
-    path = next((course / "notebooks").glob("03-*"))
+    path = next((course / "mine").glob("03-*"))
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         if cell.cell_type == "code":
@@ -89,7 +90,7 @@ def test_an_edit_that_broke_the_runtime_is_one_line_with_the_offer(course):
 def test_who_goes_on_after_that_can(course):
     edit(course, "03", "os.fork()", "os.frok()")
     cells(course, "%notebook 04")
-    place = course / "work/04/mydocker/init.py"
+    place = course / "mine/work/04/mydocker/init.py"
     assert "os.frok" in place.read_text()
 
 
@@ -105,7 +106,7 @@ def test_the_delivered_version_is_taken_on_demand(course, broken):
     edit(course, "03", "os.fork()", broken)
     said = cells(course, "print(repr(get_ipython().run_line_magic('notebook', '04 --delivered')))")
     assert said.startswith("working folder work/04, from the notebooks as delivered: mydocker/")
-    assert "os.fork()" in (course / "work/04/mydocker/init.py").read_text()
+    assert "os.fork()" in (course / "mine/work/04/mydocker/init.py").read_text()
 
 
 def test_a_wrong_number_gets_no_offer(course):
@@ -113,16 +114,14 @@ def test_a_wrong_number_gets_no_offer(course):
     assert "--delivered" not in cells(course, "%notebook 77")
 
 
-def test_where_nobody_kept_the_notebooks_the_edit_counts(course):
-    shutil.rmtree(course / delivered.COPY)
+def test_a_delivered_notebook_never_sees_a_learners_edit(course):
     edit(course, "03", "os.fork()", "os.frok()")
-    assert cells(course, "%notebook 04") == ""
-    said = cells(course, "%notebook 04 --delivered")
-    assert said.startswith("UsageError: nobody kept the notebooks as they were delivered")
+    assert cells(course, "%notebook 04", folder="notebooks") == ""
+    assert "os.fork()" in (course / "mine/work/04/mydocker/init.py").read_text()
 
 
 def labkit_run(course, *words):
-    environment = os.environ | {"PYTHONPATH": str(course), "LABKIT_WORK": str(course / "work")}
+    environment = os.environ | {"PYTHONPATH": str(course), "LABKIT_MINE": str(course / "mine")}
     command = [sys.executable, "-m", "labkit", "run", *words]
     return subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True)
 
@@ -144,22 +143,13 @@ def test_labkit_run_names_the_edit_and_offers_the_delivered_version(course, brok
 
 @pytest.mark.parametrize("words", [[], ["--delivered"]])
 def test_a_fault_of_the_course_is_put_down_to_no_edit(course, words):
-    edit(course, "05", "def run(", "def rum(")
-    delivered.keep(course)
+    for folder in ("mine", "notebooks"):
+        edit(course, "05", "def run(", "def rum(", folder)
     run = labkit_run(course, *words, "--upto", "05", "/bin/true")
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1
     assert "(mydocker/command.py): ImportError: " in run.stderr
     assert run.stderr.endswith("so this is a fault of the course; please report it.\n")
-
-
-def test_where_nobody_knows_whether_something_was_edited_nobody_is_blamed(course):
-    shutil.rmtree(course / delivered.COPY)
-    edit(course, "05", "def run(", "def rum(")
-    run = labkit_run(course, "--upto", "05", "/bin/true")
-    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
-    assert "(mydocker/command.py): ImportError: " in run.stderr
-    assert "edit" not in run.stderr
 
 
 @pytest.mark.parametrize("upto", ["00", "77"])

@@ -17,8 +17,8 @@ from tests.test_run import LABKIT
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
-    return tmp_path / "work"
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path / "mine"))
+    return tmp_path / "mine/work"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_what_was_passed_is_there_after_a_restart(work):
 
 
 def test_the_first_time_counts(work):
-    work.mkdir()
+    work.mkdir(parents=True)
     (work / "progress.json").write_text('{"03.2": "2026-11-24T10:00:00+00:00"}')
     progress.mark("03.2")
     assert progress.passed() == {"03.2": "2026-11-24T10:00:00+00:00"}
@@ -72,17 +72,17 @@ def test_kernels_that_pass_exercises_at_once_lose_none(work):
 
 @pytest.mark.parametrize("junk", ["", '{"03.2": "2026', "[]", "\0", "[" * 100_000])
 def test_a_broken_file_is_put_aside_and_said_once(work, capsys, junk):
-    work.mkdir()
+    work.mkdir(parents=True)
     (work / "progress.json").write_text(junk)
     progress.mark("01.1")
     assert list(progress.passed()) == ["01.1"]
-    assert (work / "progress.json.1").read_text() == junk
+    assert (work / "progress.1.json").read_text() == junk
     assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
 def test_what_is_no_file_is_put_aside(work, make):
-    work.mkdir()
+    work.mkdir(parents=True)
     make(work / "progress.json")
     assert progress.passed() == {}
     progress.mark("01.1")
@@ -90,16 +90,15 @@ def test_what_is_no_file_is_put_aside(work, make):
 
 
 def test_where_it_cannot_be_written_a_line_says_so(work, monkeypatch, capsys):
-    work.parent.joinpath("file").write_text("")
-    monkeypatch.setenv("LABKIT_WORK", str(work.parent / "file/work"))
+    work.parent.write_text("")
     progress.mark("01.1")
-    said = f"your progress is not kept: {work.parent}/file/work: Not a directory\n"
+    said = f"your progress is not kept: {work}: Not a directory\n"
     assert capsys.readouterr().err == said
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_of_somebody_else_is_a_line_as_well(work, capsys):
-    work.mkdir()
+    work.mkdir(parents=True)
     work.chmod(0o555)
     progress.mark("01.1")
     assert re.fullmatch(

@@ -17,7 +17,7 @@ MOUNT = 'mount("proc", "/proc", "proc", MS_NOEXEC | MS_NOSUID | MS_NODEV)'
 
 @pytest.fixture(autouse=True)
 def work(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
 
 
 def edited(upto, path, old, new):

@@ -21,7 +21,7 @@ from labkit.course.workbook import Change, Workbook, WorkbookError
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABKIT_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("LABKIT_MINE", str(tmp_path / "mine"))
     return tmp_path
 
 
@@ -202,7 +202,7 @@ def test_a_file_edited_by_hand_is_kept(folder, capsys):
     (opened.folder / "a.py").write_text("mine = True\n")
     Workbook.open(2, folder)
     assert (opened.folder / "a.py").read_text() == "x = 1\n"
-    assert (opened.folder / "a.py.1").read_text() == "mine = True\n"
+    assert (opened.folder / "a.1.py").read_text() == "mine = True\n"
     assert "edited by hand" in capsys.readouterr().err
 
 
@@ -232,7 +232,7 @@ def test_what_lies_in_place_of_a_file_is_put_aside(folder, opened, make):
     make(opened / "p/a.py")
     Workbook.open(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
-    assert os.path.lexists(opened / "p/a.py.1")
+    assert os.path.lexists(opened / "p/a.1.py")
 
 
 @pytest.mark.parametrize("place", [".", "p"])
@@ -243,7 +243,7 @@ def test_what_lies_in_place_of_a_folder_is_put_aside(folder, opened, place, make
     make(path)
     Workbook.open(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
-    assert os.path.lexists(f"{path}.1")
+    assert os.path.lexists(workbook.spare_name(path).with_suffix(""))
 
 
 @pytest.mark.parametrize("place", [".", "p", "p/a.py"])
@@ -267,9 +267,9 @@ def test_a_module_that_would_be_imported_by_mistake_is_put_aside(folder, opened,
     (opened / "mine.py").write_text("mine = True\n")
     Workbook.open(2, folder)
     names = sorted(path.name for path in (opened / "p").iterdir())
-    assert names == ["a.py", "notes.txt", "select.py.1"]
+    assert names == ["a.py", "notes.txt", "select.1.py"]
     assert (opened / "mine.py").exists()
-    said = "p/select.py: it is not the runtime's; that is now select.py.1\n"
+    said = "p/select.py: it is not the runtime's; that is now select.1.py\n"
     assert capsys.readouterr().err == said
 
 
@@ -282,7 +282,7 @@ def test_a_broken_record_of_what_was_written(folder, opened, junk):
     assert sorted(path.name for path in (opened / "p").iterdir()) == ["a.py"]
     (opened / "p/a.py").write_text("mine")
     Workbook.open(2, folder)
-    assert (opened / "p/a.py.1").read_text() == "mine"
+    assert (opened / "p/a.1.py").read_text() == "mine"
 
 
 def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, monkeypatch):
@@ -296,11 +296,11 @@ def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, 
 
 
 def test_a_file_where_the_working_folders_should_be(folder, opened):
-    shutil.rmtree(folder / "work")
-    (folder / "work").write_text("mine")
+    shutil.rmtree(folder / "mine/work")
+    (folder / "mine/work").write_text("mine")
     with pytest.raises(WorkbookError, match=r"cannot write .*work: .*Cure: move it away"):
         Workbook.open(2, folder)
-    assert (folder / "work").read_text() == "mine"
+    assert (folder / "mine/work").read_text() == "mine"
 
 
 def test_install_writes_each_content_once(folder):
@@ -325,15 +325,15 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
         shell.run_line_magic("notebook", "77")
     shell.run_line_magic("notebook", "00")
     assert shell.run_cell_magic("source", "a.py", "x = 1\n") == Change("a.py", None, "x = 1\n")
-    assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+    assert (folder / "mine/work/00/a.py").read_text() == "x = 1\n"
     with pytest.raises(UsageError, match=r"this cell, line 2 \(a.py\): .*not written"):
         shell.run_cell_magic("source", "a.py", "x =\n")
     failed = shell.run_cell("\n \n%%source a.py\nx =\n", store_history=True)
     assert str(failed.error_in_exec).startswith("this cell, line 4 (a.py): ")
-    assert (folder / "work/00/a.py").read_text() == "x = 1\n"
+    assert (folder / "mine/work/00/a.py").read_text() == "x = 1\n"
     shell.user_ns["name"] = "b"  # who reads the notebook's file knows of no variables
     shell.run_cell("%%source {name}.py\nx = 1\n")
-    assert (folder / "work/00/{name}.py").read_text() == "x = 1\n"
+    assert (folder / "mine/work/00/{name}.py").read_text() == "x = 1\n"
 
 
 def test_json_with_sources_as_lists_of_lines(folder):

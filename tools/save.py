@@ -35,8 +35,8 @@ def save(path: Path) -> str:
     book.cells = [cell for cell in book.cells if cell.source.strip()]
     book.metadata = nbformat.from_dict(METADATA)
     with tempfile.TemporaryDirectory(prefix="labkit-") as work:
-        before = os.environ.get("LABKIT_WORK")
-        os.environ["LABKIT_WORK"] = work
+        before = os.environ.get("LABKIT_MINE")
+        os.environ["LABKIT_MINE"] = work
         local = {"transport": "ipc", "connection_file": f"{work}/kernel.json"}
         try:
             client = NotebookClient(
@@ -52,9 +52,9 @@ def save(path: Path) -> str:
         except CellExecutionError as error:
             return f"{path.name}: {error}"
         finally:
-            os.environ.pop("LABKIT_WORK")
+            os.environ.pop("LABKIT_MINE")
             if before is not None:
-                os.environ["LABKIT_WORK"] = before
+                os.environ["LABKIT_MINE"] = before
     strip(book)
     nbformat.write(book, path)
     return ""

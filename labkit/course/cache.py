@@ -11,20 +11,32 @@ import time
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 NOTEBOOKS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "notebooks")
-# `%notebook` changes the working directory; a relative LABKIT_WORK means the one at the start.
+# Jupyter starts a kernel in its notebook's folder; `%notebook` changes the working directory.
 try:
-    _START = os.getcwd()
+    START = os.getcwd()
 except FileNotFoundError:  # it was removed under us
-    _START = "/"
+    START = "/"
 # Two changes in one tick of a file system's clock leave the same time. FAT's has the longest one.
 TICK = 2_000_000_000  # nanoseconds
 
 Look = tuple[int, dict[str, tuple[int, ...]]]
 
 
+def mine() -> str:
+    """Return where the learner's copies are: beside `notebooks`, or where LABKIT_MINE says."""
+    beside = os.path.join(os.path.dirname(NOTEBOOKS), "mine")
+    return os.path.join(START, os.environ.get("LABKIT_MINE") or beside)
+
+
+def here() -> str:
+    """Return which notebooks count for this process: the learner's where it started among them."""
+    place = os.path.realpath(mine())
+    return mine() if f"{START}/".startswith(f"{place}/") else NOTEBOOKS
+
+
 def work_folder() -> str:
-    """Return where working folders live: `notebooks/work`, or what LABKIT_WORK names."""
-    return os.path.join(_START, os.environ.get("LABKIT_WORK") or f"{NOTEBOOKS}/work")
+    """Return where working folders live."""
+    return f"{mine()}/work"
 
 
 def places() -> list[str]:
@@ -34,7 +46,7 @@ def places() -> list[str]:
     asked here: who finds a runtime writes nothing.
     """
     set_ = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
-    temporary = [os.path.join(_START, name) for name in set_ if name] + ["/tmp", "/var/tmp"]
+    temporary = [os.path.join(START, name) for name in set_ if name] + ["/tmp", "/var/tmp"]
     return [f"{work_folder()}/run", *(f"{name}/labkit-{os.getuid()}" for name in temporary)]
 
 
@@ -49,6 +61,8 @@ def is_ours(place: str) -> bool:
 def look(folder: str = "") -> Look:
     """Return the time, and by what the kernel tells that a file is another, or was changed.
 
+    The files are those of which `labkit run` assembles the learner's runtime.
+
     Args:
         folder: of an assembled runtime, whose files are looked at after the notebooks.
 
@@ -57,7 +71,8 @@ def look(folder: str = "") -> Look:
     """
     now = time.time_ns()
     paths = [f"{HERE}/workbook.py"]  # which reads the others
-    paths += sorted(f"{NOTEBOOKS}/{n}" for n in os.listdir(NOTEBOOKS) if n.endswith(".ipynb"))
+    places = [NOTEBOOKS, *filter(os.path.isdir, [mine()])]
+    paths += sorted(f"{p}/{n}" for p in places for n in os.listdir(p) if n.endswith(".ipynb"))
     walk = os.walk(folder, followlinks=True)
     paths += sorted(f"{place}/{name}" for place, _, names in walk for name in names)
     return now, {path: _marks(path) for path in paths}

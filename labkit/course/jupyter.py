@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from labkit import doctor
-from labkit.course import workbook
+from labkit.course import copies, workbook
 
 HOST = "127.0.0.1"
 # A kernel's socket is a file with about this many characters after the runtime folder's name,
@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 SOCKET_NAME = 60
 
 
-def start(port: int, *, ip: str = HOST, browser: bool) -> str:
+def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> str:
     """Become JupyterLab; return only where it cannot start, with the reason and the cure.
 
     Args:
@@ -23,6 +23,7 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         ip: the address to listen on. A VM whose manager forwards a port of the host to the VM's
             outer address listens on 0.0.0.0; nobody else does.
         browser: open one, where this machine has a screen.
+        edit: open `notebooks/` itself, for who writes the course; else the learner's copies.
     """
     report = doctor.check()
     if not report.healthy:
@@ -36,8 +37,12 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
     # jsonschema's grammar of addresses: a second of nbformat's import, and not needed here.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-    trust()
-    first = workbook.notebooks()[0].name
+    try:
+        folder = _notebooks() if edit else _copies()
+    except OSError as error:
+        place = error.filename or workbook.mine()
+        return f"cannot write {place}: {error.strerror}. Cure: LABKIT_MINE=/a/folder/of/yours"
+    first = workbook.notebooks(folder)[0].name
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
@@ -46,7 +51,7 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
         f"--ServerApp.ip={ip}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
-        f"--ServerApp.root_dir={workbook.NOTEBOOKS}",
+        f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
         "--ServerApp.kernel_websocket_connection_class=labkit.course.server.PromptConnection",
@@ -63,6 +68,22 @@ def start(port: int, *, ip: str = HOST, browser: bool) -> str:
     os.execv(words[0], words)
 
 
+def _copies() -> Path:
+    """Make the learner's copies ready; return their folder, which the kernels are told of, too."""
+    folder = workbook.mine().absolute()
+    os.environ["LABKIT_MINE"] = str(folder)
+    for line in copies.prepare():
+        print(f"  {line}")
+    return folder
+
+
+def _notebooks() -> Path:
+    """Return the folder of the delivered notebooks, whose labs leave `mine/` alone."""
+    trust()
+    os.environ["LABKIT_MINE"] = str(workbook.NOTEBOOKS.parent / "build" / "mine")
+    return workbook.NOTEBOOKS
+
+
 def trust() -> None:
     """Sign the course's notebooks, so that Jupyter shows the pictures saved in them.
 
@@ -72,7 +93,7 @@ def trust() -> None:
     from nbformat.sign import NotebookNotary
 
     notary = NotebookNotary()
-    for path in workbook.notebooks().values():
+    for path in workbook.notebooks(workbook.NOTEBOOKS).values():
         try:
             book = nbformat.read(path, as_version=4)
         except Exception:  # whatever nbformat says about a file that is no notebook

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit.course import delivered, rehearsal, workbook
-from labkit.course.workbook import Change, Workbook, WorkbookError
+from labkit.course import rehearsal, workbook
+from labkit.course.workbook import NOTEBOOKS, Change, Workbook, WorkbookError
 from labkit.exercise.trial import NoSandbox
 
 T = TypeVar("T")
@@ -45,30 +45,24 @@ def register(shell: Any) -> None:
 
 def _open(number: int, as_delivered: bool) -> tuple[Workbook, str]:
     """Open a notebook; return it, and what an edit to an earlier one broke."""
-    if as_delivered:
-        with delivered.folder() as folder:
-            files = workbook.runtime(number, before=True, folder=folder)
-        return Workbook.start(number, files, delivered=True), ""
+    delivered = NOTEBOOKS if as_delivered else None
     try:
-        files = workbook.runtime(number, before=True)
+        files = workbook.runtime(number, before=True, folder=delivered)
     except WorkbookError as error:
+        if as_delivered:
+            raise
         raise WorkbookError(f"{error} {_offer(number)}") from None
     broken = _broken(number, files)
-    return Workbook.start(number, files), broken and (
+    return Workbook.start(number, files, delivered=as_delivered), broken and (
         f"an edit broke the runtime that this notebook starts from: {broken}. {_offer(number)}"
     )
 
 
 def _broken(number: int, files: dict[str, workbook.Source]) -> str:
     try:
-        with delivered.folder() as folder:
-            earlier = [path for n, path in workbook.notebooks().items() if n < number]
-            if not any(delivered.is_edited(path, folder) for path in earlier):
-                return ""
-            there = workbook.runtime(number, before=True, folder=folder)
-        return rehearsal.broken(files, there)
+        return rehearsal.broken(files, workbook.runtime(number, before=True, folder=NOTEBOOKS))
     except (WorkbookError, OSError, NoSandbox):
-        return ""  # nobody kept what was delivered, or nothing can be started here
+        return ""  # nothing can be started here
 
 
 def _offer(number: int) -> str:

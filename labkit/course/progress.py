@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labkit.course import workbook
-from labkit.course.workbook import NOTEBOOKS, WorkbookError
+from labkit.course.workbook import WorkbookError
 
 _HEADING = re.compile(r"^### ([0-9]{2}\.[0-9]+) +(.+?) *$", re.MULTILINE)
 _TITLE = re.compile(r"^# (?:[0-9]{2} +)?(.+?) *$", re.MULTILINE)
@@ -51,12 +51,12 @@ def mark(exercise: str) -> None:
         _warn(error)
 
 
-def reset(number: str | int | None = None, folder: Path = NOTEBOOKS) -> int:
+def reset(number: str | int | None = None, folder: Path | None = None) -> int:
     """Forget what was passed in one notebook, or in all.
 
     Args:
         number: the notebook's, as a learner types it; None means all.
-        folder: where the notebooks are.
+        folder: as `workbook.notebooks` takes it.
 
     Returns:
         how many exercises were forgotten.
@@ -182,11 +182,11 @@ class Progress:
         )
 
 
-def progress(folder: Path = NOTEBOOKS) -> Progress:
+def progress(folder: Path | None = None) -> Progress:
     """Return what was passed so far; the last line of a cell shows it.
 
     Args:
-        folder: where the notebooks are.
+        folder: as `workbook.notebooks` takes it.
     """
     done = passed()
     return Progress(tuple(_part(n, path, done) for n, path in workbook.notebooks(folder).items()))

@@ -12,9 +12,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from labkit.course import delivered, workbook
-from labkit.course.workbook import Source
+from labkit.course import workbook
+from labkit.course.workbook import NOTEBOOKS, Source, WorkbookError
 from labkit.exercise.trial import Limits, SandboxedRun
 
 MAIN = "mydocker/main.py"
@@ -73,18 +74,18 @@ def where(files: dict[str, Source], text: str) -> str:
     return ""
 
 
-def fault(error: Exception, upto: str | None, words: Sequence[str], as_delivered: bool) -> str:
+def fault(error: Exception, upto: str | None, words: Sequence[str], folder: str) -> str:
     """Tell what an error of the runtime was, where it was, and whose it is.
 
     Args:
         error: what `labkit run` caught.
         upto: the notebook whose runtime it is, None for the last.
         words: behind `labkit run`.
-        as_delivered: whether it is the runtime as it was delivered.
+        folder: of the notebooks, as `workbook.notebooks` takes it.
     """
     try:
-        files = (delivered if as_delivered else workbook).runtime(upto)
-    except (workbook.WorkbookError, OSError):  # somebody edits it meanwhile
+        files = workbook.runtime(upto, folder=Path(folder))
+    except (WorkbookError, OSError):  # somebody edits it meanwhile
         files = {}
     place = where(files, "".join(traceback.format_exception(error)))
     what = f"{type(error).__name__}: {error}."
@@ -92,7 +93,7 @@ def fault(error: Exception, upto: str | None, words: Sequence[str], as_delivered
 
 
 def blame(upto: str | None, words: Sequence[str], mine: dict[str, Source] | None = None) -> str:
-    """Say whether the learner's edits are the reason, as far as that can be known.
+    """Say whether the learner's edits are the reason.
 
     Args:
         upto: the notebook whose runtime failed, None for the last.
@@ -100,15 +101,15 @@ def blame(upto: str | None, words: Sequence[str], mine: dict[str, Source] | None
         mine: that runtime, where it could be assembled.
 
     Returns:
-        a sentence to add, with what helps; "" where nothing is known.
+        a sentence to add, with what helps; "" where the delivered one does no better.
     """
     try:
-        theirs = delivered.runtime(upto)
-    except (workbook.WorkbookError, OSError):  # nobody kept it, or it is no better
+        delivered = workbook.runtime(upto, folder=NOTEBOOKS)
+    except WorkbookError:
         return ""
-    if mine and {p: s.text for p, s in mine.items()} == {p: s.text for p, s in theirs.items()}:
+    if mine and not _edits(mine, delivered):
         return " Nobody edited the runtime, so this is a fault of the course; please report it."
-    return f" Without your edits: labkit run --delivered {shlex.join(words)}" * (MAIN in theirs)
+    return f" Without your edits: labkit run --delivered {shlex.join(words)}" * (MAIN in delivered)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,5 @@ def _edits(mine: dict[str, Source], delivered: dict[str, Source]) -> dict[str, s
 def _start(files: dict[str, Source]) -> _Outcome:
     """Run the runtime once, in a sandbox of its own that nothing outlives."""
     limits = Limits(seconds=LIMIT)
-    with SandboxedRun(
-        [sys.executable, MAIN, *WORDS], workbook.install(files), limits=limits
-    ) as run:
-        return _Outcome(run.wait(), run.output, run.exceeded)
+    with SandboxedRun([sys.executable, MAIN, *WORDS], workbook.install(files), limits=limits) as trial:
+        return _Outcome(trial.wait(), trial.output, trial.exceeded)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
 
   --upto NN     the runtime as it stands after notebook NN; without it, the finished one
-  --delivered   from the notebooks as they were delivered, without your edits
+  --delivered   from the notebooks as they were delivered, not from your copies
 
 The other options are the runtime's own, such as -i and -t; each version knows more of them.
 From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
@@ -53,7 +53,8 @@ def run(words: Sequence[str]) -> int:
             return fail("run: --upto wants the number of a notebook, such as 03", 2)
         else:
             upto = option[2] if option[1] else rest.pop(0)
-    folder = ("" if as_delivered else cache.find(upto)) or _assemble(upto, words, as_delivered)
+    notebooks = cache.NOTEBOOKS if as_delivered else cache.mine()
+    folder = ("" if as_delivered else cache.find(upto)) or _assemble(upto, words, notebooks)
     program = f"{folder}/{MAIN}"
 
     def start() -> int:
@@ -66,7 +67,7 @@ def run(words: Sequence[str]) -> int:
         except Exception as error:
             from labkit.course import rehearsal
 
-            return fail(f"run: {rehearsal.fault(error, upto, words, as_delivered)}")
+            return fail(f"run: {rehearsal.fault(error, upto, words, notebooks)}")
         return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
@@ -77,13 +78,15 @@ def run(words: Sequence[str]) -> int:
     return sandbox.run(start)
 
 
-def _assemble(upto: str | None, words: Sequence[str], as_delivered: bool) -> str:
+def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
     """Write the runtime where it can be started, and return the folder."""
-    from labkit.course import delivered, workbook
+    from pathlib import Path
+
+    from labkit.course import workbook
 
     before = cache.look()
     try:
-        files = delivered.runtime(upto) if as_delivered else workbook.runtime(upto)
+        files = workbook.runtime(upto, folder=Path(notebooks))
         if MAIN not in files:
             raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
     except workbook.WorkbookError as error:
@@ -91,6 +94,6 @@ def _assemble(upto: str | None, words: Sequence[str], as_delivered: bool) -> str
 
         raise CourseError(f"{error}{rehearsal.blame(upto, words)}") from None
     folder = str(workbook.install(files))
-    if not as_delivered:
+    if notebooks != cache.NOTEBOOKS:
         cache.note(upto, folder, before)
     return folder

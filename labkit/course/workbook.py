@@ -30,7 +30,7 @@ NOTEBOOKS = Path(cache.NOTEBOOKS)
 # What helps where the working folder cannot be written.
 _BY_ROOT = (
     "Usually it belongs to another user, since the lab was started by root once. "
-    f"Cure: sudo chown -R {os.getuid()} notebooks/work"
+    f"Cure: sudo chown -R {os.getuid()} mine"
 )
 _CURES = {
     errno.EACCES: _BY_ROOT,
@@ -119,18 +119,35 @@ def lines_above(shell: Any, body: str) -> int:
     return cell.above if cell and cell.body.rstrip("\n") == body.rstrip("\n") else 1
 
 
-def notebooks(folder: Path = NOTEBOOKS) -> dict[int, Path]:
-    """Return the course's notebooks by number: the files NN-name.ipynb in a folder."""
-    found = sorted(folder.glob("[0-9][0-9]-*.ipynb"))
-    return {int(path.name[:2]): path for path in found}
+def mine() -> Path:
+    """Return the folder of the learner's copies."""
+    return Path(cache.mine())
 
 
-def notebook(number: str | int, folder: Path = NOTEBOOKS) -> tuple[int, Path]:
+def notebooks(folder: Path | None = None) -> dict[int, Path]:
+    """Return the course's notebooks by number: the files NN-name.ipynb.
+
+    Args:
+        folder: where they are. In `mine()` those count that are named as delivered, and what is
+            not there is taken from NOTEBOOKS. None is `mine()` for a kernel that was started
+            there, else NOTEBOOKS.
+    """
+    folder = folder or Path(cache.here())
+    found: dict[int, Path] = {}
+    for place in (NOTEBOOKS, folder) if folder == mine() else (folder,):
+        for path in sorted(place.glob("[0-9][0-9]-*.ipynb"), reverse=True):
+            number = int(path.name[:2])
+            if number not in found or path.name == found[number].name:
+                found[number] = path
+    return dict(sorted(found.items()))
+
+
+def notebook(number: str | int, folder: Path | None = None) -> tuple[int, Path]:
     """Return number and path of one notebook.
 
     Args:
         number: as a learner types it: 3, "3" or "03".
-        folder: where the notebooks are.
+        folder: as `notebooks` takes it.
 
     Raises:
         WorkbookError: there is none with this number.
@@ -138,7 +155,7 @@ def notebook(number: str | int, folder: Path = NOTEBOOKS) -> tuple[int, Path]:
     known = notebooks(folder)
     word = str(number).strip()
     if not re.fullmatch("[0-9]{1,2}", word) or int(word) not in known:
-        there = ", ".join(f"{n:02}" for n in known) or f"none at all in {folder}"
+        there = ", ".join(f"{n:02}" for n in known) or f"none at all in {folder or cache.here()}"
         raise WorkbookError(f"there is no notebook {word[:20]!r}; there are: {there}")
     return int(word), known[int(word)]
 
@@ -262,14 +279,14 @@ def refused(path: str, text: str) -> tuple[int, str]:
 
 
 def runtime(
-    upto: str | int | None = None, *, before: bool = False, folder: Path = NOTEBOOKS
+    upto: str | int | None = None, *, before: bool = False, folder: Path | None = None
 ) -> dict[str, Source]:
     """Assemble the runtime as it stands after a notebook.
 
     Args:
         upto: the notebook's number; None means all of them.
         before: leave this notebook itself out.
-        folder: where the notebooks are.
+        folder: as `notebooks` takes it.
 
     Returns:
         path to file; empty where no notebook so far holds one.
@@ -314,7 +331,7 @@ def install(files: dict[str, Source]) -> Path:
             refusals.append(error)
     reason = refusals[0] if refusals else PermissionError(errno.EPERM, "it belongs to another user")
     where = f"{cache.work_folder()} nor a temporary folder can be written: {reason.strerror}"
-    raise OSError(reason.errno, f"neither {where}. Cure: LABKIT_WORK=/a/folder/of/yours")
+    raise OSError(reason.errno, f"neither {where}. Cure: LABKIT_MINE=/a/folder/of/yours")
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -325,12 +342,15 @@ def write(path: Path, content: str | bytes) -> None:
         Path(half, "file").replace(path)
 
 
+def spare_name(path: Path) -> Path:
+    """Return a free name beside a file: NAME.1.EXT, else NAME.2.EXT and so on."""
+    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in range(1, sys.maxsize))
+    return next(name for name in names if not os.path.lexists(name))
+
+
 def put_aside(path: Path) -> Path:
-    """Rename what lies in the way to NAME.1, NAME.2, … and return that path."""
-    names = (path.with_name(f"{path.name}.{n}") for n in range(1, sys.maxsize))
-    kept = next(name for name in names if not os.path.lexists(name))
-    path.rename(kept)
-    return kept
+    """Rename what lies in the way to its `spare_name` and return that."""
+    return path.rename(spare_name(path))
 
 
 @dataclass(frozen=True)
@@ -404,7 +424,7 @@ class Workbook:
     delivered: bool = False
 
     @classmethod
-    def open(cls, number: str | int, folder: Path = NOTEBOOKS) -> "Workbook":
+    def open(cls, number: str | int, folder: Path | None = None) -> "Workbook":
         """Fill the notebook's working folder with the runtime as it stands before it.
 
         Raises:
@@ -467,7 +487,7 @@ class Workbook:
 
 
 def work_folder() -> Path:
-    """Return where working folders live: `notebooks/work`, or what LABKIT_WORK names."""
+    """Return where working folders live."""
     return Path(cache.work_folder())
 
 

@@ -118,8 +118,11 @@ class Quiz(anywidget.AnyWidget):
     def _repr_html_(self) -> str:
         """What a notebook without a kernel shows."""
         question = re.sub("`([^`]+)`", r"<code>\1</code>", escape(self.question))
-        choices = "".join(f"<li>{escape(choice)}</li>" for choice in self.choices)
-        return f"<p {_INDENT}><strong>Guess:</strong> {question}</p><ul>{choices}</ul>"
+        choices = " · ".join(f"<em>{escape(choice)}</em>" for choice in self.choices)
+        run = "Not run yet: run this cell (Shift+Enter) to choose."
+        return (
+            f"<p {_INDENT}><strong>Guess:</strong> {question}</p><p {_INDENT}>{run} {choices}</p>"
+        )
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Put the steady forms beside the view; ipywidgets would cut the text off."""

@@ -1,0 +1,227 @@
+"""The learner's copies of the notebooks, in `mine/`. Those in `notebooks/` stay as delivered.
+
+A copy carries no outputs, since an answer that stands there already spoils the guess.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from labkit.course import workbook
+from labkit.course.workbook import WorkbookError
+
+# Name to digest of the sources that were copied, or that were last laid beside the learner's.
+RECORD = ".copied.json"
+QUIZ = "Guess: "  # what the text form of a quiz begins with
+BESIDE = ("exercises", "images")  # what a folder of notebooks holds besides
+BEFORE = ".as-delivered"  # where a course without git kept its notebooks before there was `mine/`
+
+
+def prepare() -> list[str]:
+    """Make the copies that are missing, and renew those that nobody has begun.
+
+    Returns:
+        a sentence for each thing that the learner should know.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    folder, said = workbook.mine(), list[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    record = _record(folder)
+    if not (folder / RECORD).exists() and folder.parent == workbook.NOTEBOOKS.parent:
+        said += _take_over(folder, record)
+    for path in workbook.notebooks(workbook.NOTEBOOKS).values():
+        try:
+            now = digest(path)
+        except WorkbookError as error:
+            said.append(f"{error}; no copy of it is made")
+            continue
+        if said_of_it := _renew(path, folder / path.name, now, record.get(path.name, "")):
+            said.append(said_of_it)
+        record[path.name] = now
+    _write_record(folder, record)
+    return said
+
+
+def reset(number: str | int, agree: Callable[[str], bool]) -> str:
+    """Copy a notebook anew, and keep the learner's beside it.
+
+    Args:
+        number: the notebook's, as a learner types it.
+        agree: asked before anything happens; False leaves all as it is.
+
+    Returns:
+        what was done, in a sentence or two.
+
+    Raises:
+        WorkbookError: there is no such notebook.
+        OSError: a file cannot be written; nothing is lost.
+    """
+    found, path = workbook.notebook(number, workbook.NOTEBOOKS)
+    folder = workbook.mine()
+    copy, text, now = folder / path.name, copy_of(path), digest(path)
+    kept = None
+    if os.path.lexists(copy):
+        if copy.is_file() and copy.read_bytes() == text.encode():
+            return f"{copy.name} is as it was delivered; there is nothing to do."
+        kept = workbook.spare_name(copy)
+        only = " (only outputs differ)" if _digest(copy) == now else ""
+        question = f"Bring {copy.name} back to how it was delivered{only}?"
+        if not agree(f"{question} Yours is kept as {kept.name}."):
+            return f"{copy.name} stays as it is."
+        workbook.put_aside(copy)
+    folder.mkdir(parents=True, exist_ok=True)
+    workbook.write(copy, text)
+    _write_record(folder, _record(folder) | {path.name: now})
+    return (
+        f"{copy.name} is as it was delivered{f', yours is {kept.name}' if kept else ''}.\n"
+        "Where JupyterLab shows it: File → Reload Notebook from Disk.\n"
+        f"What you passed in it still counts; labkit progress --reset {found:02} forgets that."
+    )
+
+
+def digest(path: Path) -> str:
+    """Return the digest of a notebook's sources; outputs and empty cells do not count.
+
+    Raises:
+        WorkbookError: it is no notebook.
+    """
+    cells = [cell for cell in workbook.cells(path) if cell[1].strip()]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def copy_of(path: Path) -> str:
+    """Return the text of a learner's copy: without outputs, a quiz's code folded away.
+
+    What a quiz shows where it was not run stays: the question, and that the cell is to be run.
+    """
+    book = json.loads(path.read_text(encoding="utf-8"))
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            quiz = [shown for shown in cell.get("outputs", []) if _is_quiz(shown)]
+            cell |= {"execution_count": None, "outputs": quiz}
+            for shown in quiz:
+                shown["execution_count"] = None
+                cell["metadata"].setdefault("jupyter", {})["source_hidden"] = True
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def _renew(path: Path, copy: Path, now: str, copied: str) -> str:
+    """Bring a copy up to date where that takes nothing from the learner; return what to tell."""
+    theirs = _digest(copy)
+    if not os.path.lexists(copy) or (theirs == copied != now):
+        workbook.write(copy, copy_of(path))
+    elif now not in (theirs, copied):
+        beside = copy.with_suffix(".newer.ipynb")
+        if os.path.lexists(beside) and _digest(beside) != copied:
+            workbook.put_aside(beside)
+        workbook.write(beside, copy_of(path))
+        return f"{copy.name}: the course has a newer one; it lies beside yours as {beside.name}."
+    return ""
+
+
+def _take_over(folder: Path, record: dict[str, str]) -> Iterator[str]:
+    """Move what a learner left in `notebooks/`, before there was `mine/`, to there."""
+    if (work := workbook.NOTEBOOKS / "work").is_dir():
+        (folder / "work").mkdir(exist_ok=True)
+        for path in work.glob("[!.]*"):
+            if path.name != "run":  # what is assembled there is assembled again
+                _move(path, folder / "work")
+        shutil.rmtree(work)
+    try:
+        kept = workbook.NOTEBOOKS.parent / BEFORE
+        take = _take_from_copy if kept.is_dir() else _take_from_git
+        for name in take(folder) if kept.is_dir() or (kept.parent / ".git").exists() else ():
+            if (workbook.NOTEBOOKS / name).exists():
+                record[name] = digest(workbook.NOTEBOOKS / name)
+            yield f"notebooks/{name} was yours; it is now {folder / name}."
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = str(getattr(error, "stderr", "") or error).strip()
+        yield f"What you changed in notebooks/ could not be moved to {folder}: {why}"
+
+
+def _take_from_copy(folder: Path) -> list[str]:
+    """Move what differs from the copy that was kept; return names."""
+    kept = workbook.NOTEBOOKS.parent / BEFORE
+
+    def is_theirs(path: Path) -> bool:
+        if (kept / path.name).exists():
+            return path.read_bytes() != (kept / path.name).read_bytes()
+        return path.name not in BESIDE and not re.match("[0-9]{2}-", path.name)
+
+    names = [path.name for path in sorted(workbook.NOTEBOOKS.glob("[!.]*")) if is_theirs(path)]
+    for name in names:
+        _move(workbook.NOTEBOOKS / name, folder)
+    shutil.copytree(kept, workbook.NOTEBOOKS, dirs_exist_ok=True)
+    shutil.rmtree(kept)
+    return names
+
+
+def _take_from_git(folder: Path) -> list[str]:
+    """Move what differs from git's last commit; return names."""
+    changed = _git("diff", "-z", "--name-only", "--relative", "HEAD", "--", ":(glob)*")
+    added = _git("ls-files", "-z", "--others", "--exclude-standard", "--directory")
+    names = changed + [name.rstrip("/") for name in added if "/" not in name.rstrip("/")]
+    for name in names:
+        if os.path.lexists(workbook.NOTEBOOKS / name):
+            _move(workbook.NOTEBOOKS / name, folder)
+    if changed:
+        _git("restore", "--source=HEAD", "--staged", "--worktree", "--", *changed)
+    return names
+
+
+def _git(*words: str) -> list[str]:
+    """Return the names that git prints about `notebooks/`."""
+    # Git refuses a folder of another user, whose settings might start programs as us. This very
+    # program comes from that folder, so nothing is gained by that.
+    git = [
+        "git",
+        "-C",
+        str(workbook.NOTEBOOKS),
+        "-c",
+        f"safe.directory={workbook.NOTEBOOKS.parent}",
+    ]
+    # A hook, for one, names another repository here.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    run = subprocess.run(
+        [*git, *words], env=environment, capture_output=True, text=True, check=True
+    )
+    return [name for name in run.stdout.split("\0") if name]
+
+
+def _move(path: Path, folder: Path) -> None:
+    if os.path.lexists(folder / path.name):
+        workbook.put_aside(folder / path.name)
+    shutil.move(path, folder / path.name)
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a learner's notebook, "" where it is none: half saved, perhaps."""
+    try:
+        return digest(path)
+    except WorkbookError:
+        return ""
+
+
+def _record(folder: Path) -> dict[str, str]:
+    try:
+        found = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_record(folder: Path, record: dict[str, str]) -> None:
+    if record != _record(folder) or not record:
+        workbook.write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def _is_quiz(output: dict[str, Any]) -> bool:
+    return "".join(output.get("data", {}).get("text/plain", "")).startswith(QUIZ)
