@@ -89,22 +89,12 @@ def _read(path: Path) -> str:
     return path.read_text() if path.is_file() else ""
 
 
-def _keep_notebooks() -> None:
-    """Keep the notebooks as they are now, where there is no git to bring them back."""
-    if not (ROOT / ".git").exists() and not (ROOT / ".as-delivered").exists():
-        sys.path.insert(0, str(ROOT))
-        from labkit.course import delivered
-
-        delivered.keep(ROOT)
-
-
 if __name__ == "__main__":
     # What steers the user's own Python, or lies in the folder where they are, is none of ours.
     os.environ.pop("PYTHONHOME", None)
     os.environ.pop("PYTHONPATH", None)
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        _keep_notebooks()
         if not {*sys.argv[1:]} <= {"lab", "test", "dev"}:
             sys.exit("labkit setup: the parts are lab, test and dev")
         main(sys.argv[1:])

@@ -53,21 +53,43 @@ def test_a_new_course_replaces_what_nobody_changed(tmp_path, learner):
     assert not (learner / "notebooks/02.ipynb").exists()
 
 
-def test_a_changed_notebook_stays_and_the_new_one_lies_beside_it(tmp_path, learner):
+def test_what_was_changed_in_notebooks_goes_to_the_copies(tmp_path, learner):
     (learner / "notebooks/01.ipynb").write_text("mine")
     (learner / "notebooks/02.ipynb").write_text("mine too")
+    (learner / "notebooks/ä b.md").write_text("new")
+    (learner / "notebooks/own").mkdir()
+    (learner / "notebooks/work").mkdir()
+    (learner / ".as-delivered").mkdir()
+    (learner / "mine").mkdir()
+    (learner / "mine/02.ipynb").write_text("a copy")
     said = deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
-    assert said == "kept your notebooks/01.ipynb; the delivered one lies beside it\n"
-    assert (learner / "notebooks/01.ipynb").read_text() == "mine"
-    assert (learner / "notebooks/01.ipynb.delivered").read_text() == "ONE"
-    assert (learner / "notebooks/02.ipynb").read_text() == "mine too"
+    assert said.splitlines() == [
+        "your notebooks/01.ipynb is now mine/01.ipynb",
+        "your notebooks/02.ipynb is now mine/02.1.ipynb",
+        "your notebooks/own is now mine/own",
+        "your notebooks/ä b.md is now mine/ä b.md",
+    ]
+    assert (learner / "notebooks/01.ipynb").read_text() == "ONE"
+    assert (learner / "mine/01.ipynb").read_text() == "mine"
+    assert (learner / "mine/02.ipynb").read_text() == "a copy"
+    assert (learner / "mine/02.1.ipynb").read_text() == "mine too"
+    names = sorted(path.name for path in (learner / "notebooks").iterdir())
+    assert names == ["01.ipynb", "work"]  # what is in `work` moves with the first start
+    assert not (learner / ".as-delivered").exists()
+
+
+def test_the_copies_are_left_alone(tmp_path, learner):
+    (learner / "mine").mkdir()
+    (learner / "mine/01.ipynb").write_text("mine")
+    deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
+    assert (learner / "mine/01.ipynb").read_text() == "mine"
 
 
 def test_a_changed_file_of_the_kit_is_put_aside(tmp_path, learner):
     (learner / "labkit/a.py").write_text("mine")
-    assert deliver(tmp_path, {"labkit/a.py": "x"}) == "your labkit/a.py is now labkit/a.py.mine\n"
+    assert deliver(tmp_path, {"labkit/a.py": "x"}) == "your labkit/a.py is now labkit/a.1.py\n"
     assert (learner / "labkit/a.py").read_text() == "x"
-    assert (learner / "labkit/a.py.mine").read_text() == "mine"
+    assert (learner / "labkit/a.1.py").read_text() == "mine"
 
 
 def test_scripts_can_be_run(tmp_path):
@@ -76,49 +98,41 @@ def test_scripts_can_be_run(tmp_path):
     assert (tmp_path / "learner/vm/text").stat().st_mode & 0o777 == 0o644
 
 
-def test_the_work_is_what_was_changed_or_added(tmp_path, learner):
+def test_the_work_is_what_lies_in_the_learners_folder(tmp_path, learner):
     assert work(tmp_path) == {}
-    (learner / "notebooks/02.ipynb").write_text("mine")
-    (learner / "notebooks/ä b.md").write_text("new")
-    (learner / "notebooks/.ipynb_checkpoints").mkdir()
-    (learner / "notebooks/.ipynb_checkpoints/02.ipynb").write_text("derived")
-    (learner / "notebooks/dangling").symlink_to("nowhere")
-    assert work(tmp_path) == {"notebooks/02.ipynb": "mine", "notebooks/ä b.md": "new"}
+    (learner / "mine/.ipynb_checkpoints").mkdir(parents=True)
+    (learner / "mine/.ipynb_checkpoints/02.ipynb").write_text("derived")
+    (learner / "mine/02.ipynb").write_text("mine")
+    (learner / "mine/ä b.md").write_text("new")
+    (learner / "mine/dangling").symlink_to("nowhere")
+    assert work(tmp_path) == {"02.ipynb": "mine", "ä b.md": "new"}
 
 
 def test_the_work_is_also_what_a_link_leads_to_and_a_folder_named_run(tmp_path, learner):
     (tmp_path / "elsewhere.md").write_text("linked")
-    (learner / "notebooks/link.md").symlink_to(tmp_path / "elsewhere.md")
     for folder in ("run", "work/run"):
-        (learner / "notebooks" / folder).mkdir(parents=True)
-        (learner / "notebooks" / folder / "a.py").write_text("x")
-    assert work(tmp_path) == {"notebooks/link.md": "linked", "notebooks/run/a.py": "x"}
-
-
-def test_the_notebooks_as_delivered_are_kept_apart_and_renewed(tmp_path, learner):
-    kept = learner / ".as-delivered"
-    assert sorted(path.name for path in kept.iterdir()) == ["01.ipynb", "02.ipynb"]
-    (learner / "notebooks/01.ipynb").write_text("mine")
-    deliver(tmp_path, {"notebooks/01.ipynb": "ONE"})
-    assert {path.name: path.read_text() for path in kept.iterdir()} == {"01.ipynb": "ONE"}
-    assert work(tmp_path).keys() == {"notebooks/01.ipynb"}
+        (learner / "mine" / folder).mkdir(parents=True)
+        (learner / "mine" / folder / "a.py").write_text("x")
+    (learner / "mine/link.md").symlink_to(tmp_path / "elsewhere.md")
+    assert work(tmp_path) == {"link.md": "linked", "run/a.py": "x"}
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_comes(tmp_path, learner):
-    (learner / "notebooks/02.ipynb").write_text("mine")
-    (learner / "notebooks/secret.md").write_text("")
-    (learner / "notebooks/secret.md").chmod(0)
-    (learner / "notebooks/closed").mkdir(0)
-    (learner / "notebooks/home").symlink_to(tmp_path)
+    (learner / "mine").mkdir()
+    (learner / "mine/02.ipynb").write_text("mine")
+    (learner / "mine/secret.md").write_text("")
+    (learner / "mine/secret.md").chmod(0)
+    (learner / "mine/closed").mkdir(0)
+    (learner / "mine/home").symlink_to(tmp_path)
     missing = "".join(
-        f"labkit-course: notebooks/{name} is not saved: {reason}\n"
+        f"labkit-course: mine/{name} is not saved: {reason}\n"
         for name, reason in (
             ("home", "it is a link to a folder"),
             ("secret.md", "Permission denied"),
             ("closed", "Permission denied"),
         )
     )
-    assert work(tmp_path, missing) == {"notebooks/02.ipynb": "mine"}
+    assert work(tmp_path, missing) == {"02.ipynb": "mine"}
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, learner):

@@ -125,7 +125,7 @@ def test_a_broken_notebook_does_not_keep_the_others_from_being_trusted(monkeypat
     good, broken = tmp_path / "02-good.ipynb", tmp_path / "01-broken.ipynb"
     nbformat.write(nbformat.v4.new_notebook(), good)
     broken.write_text(text)
-    monkeypatch.setattr(workbook, "notebooks", lambda: {1: broken, 2: good})
+    monkeypatch.setattr(workbook, "notebooks", lambda _: {1: broken, 2: good})
     jupyter.trust()
     notary = NotebookNotary()
     assert notary.check_signature(nbformat.read(good, as_version=4))

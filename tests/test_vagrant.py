@@ -95,10 +95,10 @@ class Vagrant:
         self.folder = tmp_path / "Kurs-ä"
         self.home = tmp_path / "home"
         self.tools = tmp_path / "tools"
-        self.notebooks = self.home / "mydocker" / "notebooks"
+        self.mine = self.home / "mydocker" / "mine"
         self.driver = tmp_path / "driver.rb"
         self.folder.mkdir()
-        self.notebooks.mkdir(parents=True)
+        self.mine.mkdir(parents=True)
         self.driver.write_text(DRIVER)
         # The VM's vagrant user may do anything; here nobody needs to be root.
         self.command("sudo", 'exec "$@"')
@@ -168,37 +168,37 @@ def vagrant(tmp_path):
 
 def test_work_of_any_name_is_saved(vagrant):
     for name in NAMES:
-        path = vagrant.notebooks / name
+        path = vagrant.mine / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"# {name}")
     run = vagrant.call("save_work")
     assert run.returncode == 0, run.stderr
-    assert vagrant.saved() == {f"notebooks/{name}": f"# {name}" for name in NAMES}
-    assert run.stdout.startswith("info: Saved 6 changed files in ")
+    assert vagrant.saved() == {name: f"# {name}" for name in NAMES}
+    assert run.stdout.startswith("info: Saved 6 files in ")
 
 
 def test_what_is_saved_already_is_not_saved_again(vagrant):
-    (vagrant.notebooks / "练习.ipynb").write_text("mine")
-    assert "Saved 1 changed file in" in vagrant.call("save_work").stdout
+    (vagrant.mine / "练习.ipynb").write_text("mine")
+    assert "Saved 1 file in" in vagrant.call("save_work").stdout
     assert vagrant.call("save_work").stdout == ""
 
 
 def test_halt_saves_what_can_be_read_and_says_what_could_not(vagrant):
-    (vagrant.notebooks / "a.md").write_text("mine")
-    (vagrant.notebooks / "home").symlink_to(vagrant.home)
+    (vagrant.mine / "a.md").write_text("mine")
+    (vagrant.mine / "home").symlink_to(vagrant.home)
     run = vagrant.call("save_work", words=["halt"])
     assert run.returncode == 0
-    assert vagrant.saved() == {"notebooks/a.md": "mine"}
-    assert "notebooks/home is not saved: it is a link to a folder. It stays in the VM" in run.stdout
+    assert vagrant.saved() == {"a.md": "mine"}
+    assert "mine/home is not saved: it is a link to a folder. It stays in the VM" in run.stdout
 
 
 def test_destroy_is_refused_where_a_part_could_not_be_saved(vagrant):
-    (vagrant.notebooks / "a.md").write_text("mine")
-    (vagrant.notebooks / "home").symlink_to(vagrant.home)
+    (vagrant.mine / "a.md").write_text("mine")
+    (vagrant.mine / "home").symlink_to(vagrant.home)
     run = vagrant.call("save_work", words=["destroy"])
     assert run.returncode == 1
-    assert "notebooks/home is not saved: it is a link to a folder. Nothing is dest" in run.stderr
-    assert vagrant.saved() == {"notebooks/a.md": "mine"}
+    assert "mine/home is not saved: it is a link to a folder. Nothing is dest" in run.stderr
+    assert vagrant.saved() == {"a.md": "mine"}
     off = vagrant.call("save_work", words=["destroy"], state="poweroff")
     assert off.returncode == 1
     assert vagrant.call("save_work", words=["destroy"], LABKIT_DISCARD="1").returncode == 0
@@ -212,7 +212,7 @@ def test_destroy_is_refused_where_the_vm_cannot_be_asked(vagrant):
 
 
 def test_a_file_that_this_machine_cannot_write_is_named(vagrant):
-    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.mine / "a.md").write_text("mine")
     (vagrant.folder / "saved").write_text("in the way")
     run = vagrant.call("save_work", words=["destroy"])
     assert run.returncode == 1
@@ -220,7 +220,7 @@ def test_a_file_that_this_machine_cannot_write_is_named(vagrant):
 
 
 def test_a_vm_that_is_off_is_destroyed_where_its_work_was_saved(vagrant):
-    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.mine / "a.md").write_text("mine")
     assert vagrant.call("save_work", words=["halt"]).returncode == 0
     assert vagrant.call("save_work", words=["destroy"], state="poweroff").returncode == 0
 
@@ -266,7 +266,7 @@ def test_a_port_that_leads_to_somebody_elses_jupyterlab_is_named(vagrant):
 
 
 def test_what_was_saved_before_the_last_start_does_not_count(vagrant):
-    (vagrant.notebooks / "a.md").write_text("mine")
+    (vagrant.mine / "a.md").write_text("mine")
     assert vagrant.call("save_work", words=["halt"]).returncode == 0
     assert vagrant.call("find_port", words=["up"], state="poweroff").returncode == 0
     run = vagrant.call("save_work", words=["destroy"], state="poweroff")

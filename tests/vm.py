@@ -188,12 +188,12 @@ class Test(Host):
     def halt(self) -> None:
         names = ["mine.md", "练习.ipynb", "作业.ipynb", f"{'长' * 40}.md"]
         for name in names:
-            self.ssh(f"echo '# {name}' > mydocker/notebooks/{name}")
-        self.ssh("sudo chown root: mydocker/notebooks/练习.ipynb")
-        self.ssh("sudo chmod 600 mydocker/notebooks/练习.ipynb")
+            self.ssh(f"echo '# {name}' > mydocker/mine/{name}")
+        self.ssh("sudo chown root: mydocker/mine/练习.ipynb")
+        self.ssh("sudo chmod 600 mydocker/mine/练习.ipynb")
         self.vagrant("halt")
         for name in names:
-            expect(self.saved(f"notebooks/{name}") == f"# {name}\n", f"halt lost {name}")
+            expect(self.saved(name) == f"# {name}\n", f"halt lost {name}")
 
     def up_with_the_port_taken(self) -> None:
         """The work and the token are still there."""
@@ -201,7 +201,7 @@ class Test(Host):
         with listening(port_of(before)):
             self.up()
             expect(port_of(self.address) != port_of(before), f"the taken port: {self.address}")
-        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
+        expect(self.ssh("cat mydocker/mine/mine.md") == "# mine.md\n", "mine.md is gone")
         expect(token_of(self.address) == token_of(before), "another token")
         told = self.ssh("labkit-url").strip()
         expect(told == self.address, f"labkit-url says {told}, not {self.address}")
@@ -211,9 +211,9 @@ class Test(Host):
         self.page_answers()
 
     def destroy(self) -> None:
-        self.ssh("echo '# more' >> mydocker/notebooks/mine.md")
+        self.ssh("echo '# more' >> mydocker/mine/mine.md")
         self.vagrant("destroy", "--force")
-        expect(self.saved("notebooks/mine.md") == "# mine.md\n# more\n", "destroy did not save")
+        expect(self.saved("mine.md") == "# mine.md\n# more\n", "destroy did not save")
         self.nothing_left()
 
     def first_up_interrupted(self) -> None:
@@ -335,18 +335,22 @@ class Test(Host):
         expect(mounts.count("/proc") == 1, f"a mount was left: {mounts}")
 
     def newer_course(self) -> None:
-        theirs, ours = "notebooks/03-the-first-container.ipynb", "notebooks/04-exec.ipynb"
-        self.ssh(f"echo >> mydocker/{theirs}")
-        for name in (theirs, ours):
-            with (self.course / name).open("a") as notebook:
-                notebook.write(" \n")
-        self.vagrant("provision")
-        text = (self.course / theirs).read_text()
-        edited = text.removesuffix(" \n") + "\n"
-        expect(self.ssh(f"cat mydocker/{theirs}") == edited, "the learner's notebook changed")
-        expect(self.ssh(f"cat mydocker/{theirs}.delivered") == text, "no delivered one beside it")
-        delivered = (self.course / ours).read_text()
-        expect(self.ssh(f"cat mydocker/{ours}") == delivered, "an unchanged notebook stayed old")
+        theirs, ours = "03-the-first-container", "04-exec"
+        headings = {theirs: "# 03 The first container", ours: "# 04 exec"}
+        self.ssh(f"sed -i 's/{headings[theirs]}/# 03 Mine/' mydocker/mine/{theirs}.ipynb")
+        for name, heading in headings.items():
+            book = self.course / "notebooks" / f"{name}.ipynb"
+            text = book.read_text()
+            expect(heading in text, f"{name} has another heading")
+            book.write_text(text.replace(heading, "# 00 Newer"))
+        said = self.vagrant("provision")
+        expect(f"it lies beside yours as {theirs}.newer.ipynb" in said, "nobody was told")
+        for name, heading in (
+            (theirs, "# 03 Mine"),
+            (f"{theirs}.newer", "# 00 Newer"),
+            (ours, "# 00 Newer"),
+        ):
+            self.ssh(f"grep -q '{heading}' mydocker/mine/{name}.ipynb")
         self.page_answers()
 
     def end_forwarding(self) -> None:
@@ -361,7 +365,7 @@ class Test(Host):
         self.vagrant("halt")
         self.interrupt_up()
         self.up()
-        expect(self.ssh("cat mydocker/notebooks/mine.md") == "# mine.md\n", "mine.md is gone")
+        expect(self.ssh("cat mydocker/mine/mine.md") == "# mine.md\n", "mine.md is gone")
 
     def interrupt_up(self) -> None:
         """`vagrant up`, and Ctrl-C while the VM boots."""

@@ -42,6 +42,9 @@ deliver() {
   as_user labkit-course deliver "$course" "$folder"
   # With nbval: a class VM may lie where no network is, and must show what it promises there, too.
   as_user make --no-print-directory -C "$folder" setup test-tools PYTHON=/usr/bin/python3
+  # The learner's copies, and what there is to say about them, where `vagrant` shows it.
+  as_user "$folder/.venv/bin/python" -c \
+    'from labkit.course import copies; [print(line) for line in copies.prepare()]'
 }
 
 # The manifest is what the course's own folder keeps of the last delivery, written when it is whole.

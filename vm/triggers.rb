@@ -19,7 +19,7 @@ module Triggers
     move_port(machine)
   end
 
-  # Copy what the learner changed to saved/TIME; nothing where that is saved already.
+  # Copy the learner's folder to saved/TIME; nothing where that is saved already.
   def save_work(machine)
     unless machine.state.id == :running
       refuse("the VM is off and was not asked for it") if destroying? && machine.id && !recall("saved")
@@ -31,7 +31,7 @@ module Triggers
       target = File.join(@folder, "saved", Time.now.strftime("%Y-%m-%dT%H-%M-%S"))
       unwritten = files.filter_map { |name, content| write(target, name, content) }
       number = files.size - unwritten.size
-      machine.ui.info("Saved #{number} changed file#{'s' unless number == 1} in #{target}")
+      machine.ui.info("Saved #{number} file#{'s' unless number == 1} in #{target}")
       lost += unwritten
     end
     raise lost.join("; ") unless lost.empty?
@@ -151,7 +151,7 @@ module Triggers
     true
   end
 
-  # name => content of what the learner changed, and a sentence for each thing that could not be read
+  # name => content of what lies in the learner's folder, and a sentence for each thing that could not be read
   def fetch(machine)
     # As root, because a learner may have made files as root.
     command = "set -o pipefail; sudo labkit-course work ~/mydocker | base64"
