@@ -114,10 +114,9 @@ def run(words: Sequence[str]) -> int:
 def progress(options: Namespace) -> int:
     """`labkit progress`: print what was passed, or forget it."""
     from labkit.course import progress as room
-    from labkit.course import workbook
 
     if options.reset is None:
-        print(room.progress(workbook.mine()))
+        print(room.progress())
         return 0
     count = room.reset(None if options.reset == "all" else options.reset)
     print(f"{count} passed {'exercise' if count == 1 else 'exercises'} forgotten")
@@ -145,8 +144,9 @@ def lab(options: Namespace) -> int:
     """`labkit lab`: check the machine, print the address, become JupyterLab."""
     from labkit.course import jupyter
 
-    browser = not options.no_browser
-    problem = jupyter.start(options.port, ip=options.ip, browser=browser, edit=options.edit)
+    problem = jupyter.start(
+        options.port, ip=options.ip, browser=not options.no_browser, edit=options.edit
+    )
     return fail(f"lab: {problem}")
 
 

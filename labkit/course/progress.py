@@ -186,10 +186,10 @@ def progress(folder: Path | None = None) -> Progress:
     """Return what was passed so far; the last line of a cell shows it.
 
     Args:
-        folder: as `workbook.notebooks` takes it.
+        folder: as `workbook.notebooks` takes it; None is `workbook.mine()`.
     """
-    done = passed()
-    return Progress(tuple(_part(n, path, done) for n, path in workbook.notebooks(folder).items()))
+    done, books = passed(), workbook.notebooks(folder or workbook.mine())
+    return Progress(tuple(_part(n, path, done) for n, path in books.items()))
 
 
 _PAGE = "max-width:640px;font-size:var(--jp-content-font-size1,14px)"
