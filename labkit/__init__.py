@@ -57,7 +57,7 @@ def __dir__() -> list[str]:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """`%load_ext labkit`: gives a notebook `%notebook`, `%%source`, `%%answer` and `%%solution`."""
     from labkit.course import magics
-    from labkit.exercise import check
+    from labkit.exercise import check, smoke
 
-    magics.register(shell)
+    magics.register(shell, smoke.broken)
     check.register(shell)

@@ -81,6 +81,8 @@ def _parser() -> ArgumentParser:
     )
     one.add_argument("number", metavar="NN", help="the notebook's number")
     one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command("hand-in", hand_in, "pack your notebooks into one file, for your instructor")
+    one.add_argument("name", metavar="NAME", help="yours, as your instructor knows it")
     command("doctor", doctor, "say whether this machine can run the labs")
     one = command("lab", lab, "open your copies of the notebooks in JupyterLab on 127.0.0.1")
     one.add_argument("--port", type=int, default=8888, help="8888")
@@ -133,6 +135,15 @@ def reset(options: Namespace) -> int:
     return 0
 
 
+def hand_in(options: Namespace) -> int:
+    """`labkit hand-in`: pack the learner's notebooks into one file."""
+    from labkit.course import copies
+
+    file = copies.hand_in(options.name)
+    print(f"{file} holds your notebooks as they were last saved. Hand in this file.")
+    return 0
+
+
 def doctor(_: Namespace) -> int:
     """`labkit doctor`: print what this machine allows; status 1 where the labs cannot run."""
     from labkit import doctor as room
@@ -147,7 +158,7 @@ def lab(options: Namespace) -> int:
     problem = jupyter.start(
         options.port, ip=options.ip, browser=not options.no_browser, edit=options.edit
     )
-    return fail(f"lab: {problem}")
+    return fail(f"lab: {problem}") if problem else 0
 
 
 def release(options: Namespace) -> int:

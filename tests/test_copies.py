@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import nbformat
 import pexpect
@@ -405,3 +406,36 @@ def test_the_command_says_how_it_is_used(whole, words):
     run = labkit(whole, "reset", *words)
     assert run.returncode == 2
     assert run.stderr.startswith("usage: labkit ")
+
+
+def test_what_is_handed_in_is_one_file_with_the_notebooks(whole):
+    (whole / "mine/notes.md").write_text("mine")
+    write(whole / "mine/03-three.newer.ipynb", "newer")
+    run = labkit(whole, "hand-in", "Ada Ü")
+    file = whole / "mine/hand-in-Ada Ü.zip"
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith(f"{file} holds your notebooks as they were last saved")
+    with zipfile.ZipFile(file) as packed:
+        assert packed.namelist() == ["03-three.ipynb", "04-four.ipynb"]
+        assert packed.read("03-three.ipynb") == (whole / "mine/03-three.ipynb").read_bytes()
+
+
+def test_who_hands_in_again_hands_in_what_is_saved_now(opened):
+    for text in ("first", "second"):
+        write(opened / "mine/03-three.ipynb", text)
+        file = copies.hand_in("ada")
+    with zipfile.ZipFile(file) as packed:
+        assert b"second" in packed.read("03-three.ipynb")
+    assert names(opened) == ["03-three.ipynb", "04-four.ipynb", "hand-in-ada.zip"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "..", "a/b", "a\nb"])
+def test_a_name_that_can_name_no_file(opened, name):
+    with pytest.raises(WorkbookError, match="can name no file"):
+        copies.hand_in(name)
+    assert names(opened) == ["03-three.ipynb", "04-four.ipynb"]
+
+
+def test_before_the_first_start_there_is_nothing_to_hand_in(course):
+    with pytest.raises(WorkbookError, match=r"there are no notebooks of yours in .*; make lab"):
+        copies.hand_in("ada")

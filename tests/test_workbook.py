@@ -16,7 +16,8 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from labkit.course import magics, workbook
-from labkit.course.workbook import Change, Workbook, WorkbookError
+from labkit.course.workbook import WorkbookError
+from labkit.course.workfolder import Change, WorkFolder
 
 
 @pytest.fixture
@@ -31,6 +32,12 @@ def book(folder, name, *cells):
     path = folder / name
     nbformat.write(content, path)
     return path
+
+
+def opened_at(number, folder):
+    """The working folder of a notebook, as `%notebook` fills it."""
+    found, _ = workbook.notebook(number, folder)
+    return WorkFolder.start(found, workbook.runtime(found, before=True, folder=folder))
 
 
 # How people and programs put the lines of a cell that IPython takes for a magic, and some that it
@@ -148,14 +155,13 @@ def test_a_path_outside_the_working_folder(folder, path):
         workbook.runtime(folder=folder)
 
 
-def test_a_link_in_the_working_folder_is_put_aside(folder, capsys):
+def test_a_link_in_the_working_folder_is_not_followed(folder):
     book(folder, "01-one.ipynb", "1")
-    opened = Workbook.open("01", folder)
-    (opened.folder / "out").symlink_to(folder)
-    opened.put(workbook.Source("out/x.py", "x = 1\n", "this cell"))
+    opened = opened_at("01", folder)
+    (opened.path / "out").symlink_to(folder)
+    with pytest.raises(WorkbookError, match=r"a link leads out/x\.py out of the working folder"):
+        opened.put(workbook.Source("out/x.py", "x = 1\n", "this cell"))
     assert not (folder / "x.py").exists()
-    assert (opened.folder / "out/x.py").read_text() == "x = 1\n"
-    assert capsys.readouterr().err == "out: it is no folder; that is now out.1\n"
 
 
 def test_a_syntax_error_names_notebook_cell_line_and_file(folder):
@@ -173,16 +179,16 @@ def test_a_file_that_is_not_python_may_hold_anything(folder):
 def test_each_notebook_has_a_working_folder_filled_with_what_came_before(folder):
     book(folder, "01-one.ipynb", "%%source p/a.py\nx = 1\n")
     book(folder, "02-two.ipynb", "%%source p/a.py\nx = 2\n")
-    first, second = Workbook.open("1", folder), Workbook.open("02", folder)
-    assert first.folder != second.folder
-    assert not (first.folder / "p").exists()
-    assert (second.folder / "p/a.py").read_text() == "x = 1\n"
+    first, second = opened_at("1", folder), opened_at("02", folder)
+    assert first.path != second.path
+    assert not (first.path / "p").exists()
+    assert (second.path / "p/a.py").read_text() == "x = 1\n"
 
 
 def test_a_change_is_shown_against_the_version_before_also_when_run_again(folder):
     book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
     book(folder, "02-two.ipynb", "")
-    opened = Workbook.open(2, folder)
+    opened = opened_at(2, folder)
     source = workbook.Source("a.py", "x = 2\n", "this cell")
     first, again = opened.put(source), opened.put(source)
     assert first == again == Change("a.py", "x = 1\n", "x = 2\n")
@@ -198,12 +204,21 @@ def test_a_diff_in_a_page_escapes_markup():
 def test_a_file_edited_by_hand_is_kept(folder, capsys):
     book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n")
     book(folder, "02-two.ipynb", "")
-    opened = Workbook.open(2, folder)
-    (opened.folder / "a.py").write_text("mine = True\n")
-    Workbook.open(2, folder)
-    assert (opened.folder / "a.py").read_text() == "x = 1\n"
-    assert (opened.folder / "a.1.py").read_text() == "mine = True\n"
-    assert "edited by hand" in capsys.readouterr().err
+    opened = opened_at(2, folder)
+    (opened.path / "a.py").write_text("mine = True\n")
+    opened_at(2, folder)
+    assert (opened.path / "a.py").read_text() == "x = 1\n"
+    assert (folder / "mine/work/02.1/a.py").read_text() == "mine = True\n"
+    assert capsys.readouterr().err == "02: a.py was edited by hand; that is now 02.1\n"
+
+
+def test_a_file_that_was_edited_by_hand_is_put_aside_when_its_cell_is_run(opened, folder, capsys):
+    book = opened_at(2, folder)
+    (opened / "p/a.py").write_text("mine = True\n")
+    book.put(workbook.Source("p/a.py", "x = 2\n", "this cell"))
+    assert (opened / "p/a.py").read_text() == "x = 2\n"
+    assert (opened / "p/a.1.py").read_text() == "mine = True\n"
+    assert capsys.readouterr().err == "a.py: it was edited by hand; that is now a.1.py\n"
 
 
 @pytest.fixture
@@ -211,7 +226,7 @@ def opened(folder):
     """The working folder of a notebook that starts from p/a.py, after a first session."""
     book(folder, "01-one.ipynb", "%%source p/a.py\nx = 1\n")
     book(folder, "02-two.ipynb", "")
-    return Workbook.open(2, folder).folder
+    return opened_at(2, folder).path
 
 
 def make_file(path):
@@ -230,9 +245,9 @@ def make_link(path):
 def test_what_lies_in_place_of_a_file_is_put_aside(folder, opened, make):
     (opened / "p/a.py").unlink()
     make(opened / "p/a.py")
-    Workbook.open(2, folder)
+    opened_at(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
-    assert os.path.lexists(opened / "p/a.1.py")
+    assert os.path.lexists(f"{opened}.1/p/a.py")
 
 
 @pytest.mark.parametrize("place", [".", "p"])
@@ -241,35 +256,38 @@ def test_what_lies_in_place_of_a_folder_is_put_aside(folder, opened, place, make
     path = opened / place
     shutil.rmtree(path)
     make(path)
-    Workbook.open(2, folder)
+    opened_at(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
-    assert os.path.lexists(workbook.spare_name(path).with_suffix(""))
+    assert os.path.lexists(f"{opened}.1" if place == "." else f"{opened}.1/p")
 
 
 @pytest.mark.parametrize("place", [".", "p", "p/a.py"])
 def test_what_is_read_only_is_written_all_the_same(folder, opened, place):
-    Workbook.open(2, folder).put(workbook.Source("p/a.py", "x = 2\n", "this cell"))
+    opened_at(2, folder).put(workbook.Source("p/a.py", "x = 2\n", "this cell"))
     (opened / place).chmod(0o555)
-    Workbook.open(2, folder)
+    opened_at(2, folder)
     assert (opened / "p/a.py").read_text() == "x = 1\n"
 
 
 def test_a_file_that_a_cell_wrote_in_an_earlier_session_is_gone(folder, opened, capsys):
-    Workbook.open(2, folder).put(workbook.Source("p/select.py", "x = 2\n", "this cell"))
-    Workbook.open(2, folder)
+    opened_at(2, folder).put(workbook.Source("p/select.py", "x = 2\n", "this cell"))
+    opened_at(2, folder)
     assert [path.name for path in (opened / "p").iterdir()] == ["a.py"]
     assert capsys.readouterr().err == ""
 
 
 def test_a_module_that_would_be_imported_by_mistake_is_put_aside(folder, opened, capsys):
-    (opened / "p/select.py").write_text("mine = True\n")
     (opened / "p/notes.txt").write_text("mine")
     (opened / "mine.py").write_text("mine = True\n")
-    Workbook.open(2, folder)
-    names = sorted(path.name for path in (opened / "p").iterdir())
-    assert names == ["a.py", "notes.txt", "select.1.py"]
-    assert (opened / "mine.py").exists()
-    said = "p/select.py: it is not the runtime's; that is now select.1.py\n"
+    opened_at(2, folder)
+    assert (opened / "p/notes.txt").exists()
+    (opened / "p/select.py").write_text("mine = True\n")
+    opened_at(2, folder)
+    assert [path.name for path in (opened / "p").iterdir()] == ["a.py"]
+    kept = opened.with_name("02.1")
+    names = sorted(path.name for path in (kept / "p").iterdir())
+    assert (names, (kept / "mine.py").exists()) == (["a.py", "notes.txt", "select.py"], True)
+    said = "02: p/select.py is not the runtime's; that is now 02.1\n"
     assert capsys.readouterr().err == said
 
 
@@ -278,11 +296,11 @@ def test_a_broken_record_of_what_was_written(folder, opened, junk):
     record = opened / ".written.json"
     record.unlink()
     record.mkdir() if junk is None else record.write_text(junk)
-    Workbook.open(2, folder)
+    opened_at(2, folder)
     assert sorted(path.name for path in (opened / "p").iterdir()) == ["a.py"]
     (opened / "p/a.py").write_text("mine")
-    Workbook.open(2, folder)
-    assert (opened / "p/a.1.py").read_text() == "mine"
+    opened_at(2, folder)
+    assert opened.with_name("02.2").joinpath("p/a.py").read_text() == "mine"
 
 
 def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, monkeypatch):
@@ -292,14 +310,14 @@ def test_a_working_folder_that_cannot_be_written_names_the_cure(folder, opened, 
     (opened / "p/a.py").unlink()
     monkeypatch.setattr(workbook, "write", refuse)
     with pytest.raises(WorkbookError, match=r"cannot write .*Cure: sudo chown -R"):
-        Workbook.open(2, folder)
+        opened_at(2, folder)
 
 
 def test_a_file_where_the_working_folders_should_be(folder, opened):
     shutil.rmtree(folder / "mine/work")
     (folder / "mine/work").write_text("mine")
     with pytest.raises(WorkbookError, match=r"cannot write .*work: .*Cure: move it away"):
-        Workbook.open(2, folder)
+        opened_at(2, folder)
     assert (folder / "mine/work").read_text() == "mine"
 
 
@@ -318,7 +336,7 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
 
     monkeypatch.chdir(folder)
     shell = InteractiveShell()
-    magics.register(shell)
+    magics.register(shell, lambda *_: "")
     with pytest.raises(UsageError, match="first run the cell with %notebook"):
         shell.run_cell_magic("source", "a.py", "x = 1\n")
     with pytest.raises(UsageError, match="there is no notebook"):

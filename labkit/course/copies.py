@@ -4,11 +4,13 @@ A copy carries no outputs, since an answer that stands there already spoils the 
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,35 @@ def reset(number: str | int, agree: Callable[[str], bool]) -> str:
         "Where JupyterLab shows it: File → Reload Notebook from Disk.\n"
         f"What you passed in it still counts; labkit progress --reset {found:02} forgets that."
     )
+
+
+def hand_in(name: str) -> Path:
+    """Pack the learner's notebooks into `mine/hand-in-NAME.zip`, as they were last saved.
+
+    Args:
+        name: the learner's, as whoever grades knows it.
+
+    Returns:
+        the file.
+
+    Raises:
+        WorkbookError: the name can name no file, or there are no copies yet.
+        OSError: it cannot be written.
+    """
+    if not name.isprintable() or "/" in name or not name.strip(". "):
+        raise WorkbookError(f"{name!a} can name no file. Say who you are: labkit hand-in ada")
+    folder = workbook.mine()
+    names = [path.name for path in workbook.notebooks(workbook.NOTEBOOKS).values()]
+    books = [folder / name for name in names if (folder / name).is_file()]
+    if not books:
+        raise WorkbookError(f"there are no notebooks of yours in {folder}; make lab makes them")
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as packed:
+        for book in books:
+            packed.write(book, book.name)
+    file = folder / f"hand-in-{name}.zip"
+    workbook.write(file, data.getvalue())
+    return file
 
 
 def digest(path: Path) -> str:

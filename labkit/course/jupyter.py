@@ -1,10 +1,16 @@
-"""Starts JupyterLab on the course: on 127.0.0.1, with a token, its notebooks trusted."""
+"""Starts JupyterLab on the learner's copies: on 127.0.0.1, with a token."""
 
+import asyncio
 import os
 import secrets
 import socket
-import sys
 from pathlib import Path
+
+import nbformat
+from jupyter_core.paths import jupyter_runtime_dir
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyterlab.labapp import LabApp
+from nbformat.sign import NotebookNotary
 
 from labkit import doctor
 from labkit.course import copies, workbook
@@ -15,15 +21,30 @@ HOST = "127.0.0.1"
 SOCKET_NAME = 60
 
 
+class PromptConnection(ZMQChannelsWebsocketConnection):
+    """A kernel's messages to a page, sent off at once.
+
+    For each key that is typed into a terminal the kernel sends three small messages: busy, the
+    letter, idle. TCP would hold the second back until the page has confirmed the first, which it
+    does 40 ms later (TCP_NODELAY in tcp(7) is about this).
+    """
+
+    # Its base class and the base class of that disagree about the type.
+    def connect(self) -> asyncio.Future[None] | None:  # type: ignore[override]
+        """Connect the page with its kernel."""
+        self.websocket_handler.set_nodelay(True)
+        return super().connect()
+
+
 def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> str:
-    """Become JupyterLab; return only where it cannot start, with the reason and the cure.
+    """Be JupyterLab until it is stopped; or return why it cannot start, and the cure.
 
     Args:
         port: on that address.
         ip: the address to listen on. A VM whose manager forwards a port of the host to the VM's
             outer address listens on 0.0.0.0; nobody else does.
         browser: open one, where this machine has a screen.
-        edit: open `notebooks/` itself, for who writes the course; else the learner's copies.
+        edit: open `notebooks/` itself, for whoever writes the course; else the learner's copies.
     """
     report = doctor.check()
     if not report.healthy:
@@ -35,8 +56,6 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
-    # jsonschema's grammar of addresses: a second of nbformat's import, and not needed here.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     try:
         folder = _notebooks() if edit else _copies()
     except OSError as error:
@@ -47,14 +66,13 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
     words = [
-        *(sys.executable, "-P", "-m", "jupyterlab"),
         f"--ServerApp.ip={ip}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
-        "--ServerApp.kernel_websocket_connection_class=labkit.course.server.PromptConnection",
+        "--ServerApp.kernel_websocket_connection_class=labkit.course.jupyter.PromptConnection",
         # Each page would have Node.js look whether JupyterLab should be built again: a second.
         "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
@@ -65,7 +83,8 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
         words.append("--allow-root")
     if not browser or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         words.append("--no-browser")
-    os.execv(words[0], words)
+    LabApp.launch_instance(words)
+    return ""
 
 
 def _copies() -> Path:
@@ -89,9 +108,6 @@ def trust() -> None:
 
     One that is half written or broken stays unsigned: JupyterLab says so when it is opened.
     """
-    import nbformat
-    from nbformat.sign import NotebookNotary
-
     notary = NotebookNotary()
     for path in workbook.notebooks(workbook.NOTEBOOKS).values():
         try:
@@ -108,6 +124,4 @@ def _problem(finding: doctor.Finding) -> str:
 
 
 def _ipc_fits() -> bool:
-    from jupyter_core.paths import jupyter_runtime_dir
-
     return len(str(Path(jupyter_runtime_dir()))) + SOCKET_NAME < 107

@@ -4,38 +4,50 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labkit.course import rehearsal, workbook
-from labkit.course.workbook import NOTEBOOKS, Change, Workbook, WorkbookError
-from labkit.exercise.trial import NoSandbox
+from labkit.course import workbook
+from labkit.course.workbook import NOTEBOOKS, Source, WorkbookError
+from labkit.course.workfolder import Change, WorkFolder
 
 T = TypeVar("T")
+SmokeTest = Callable[[dict[str, Source], dict[str, Source]], str]
 
 
-def register(shell: Any) -> None:
-    """Give an IPython shell (`InteractiveShell`) the two magics."""
+def register(shell: Any, smoke_test: SmokeTest) -> None:
+    """Give an IPython shell (`InteractiveShell`) the two magics.
+
+    Args:
+        shell: the kernel's.
+        smoke_test: tells what broke in the runtime of the learner's notebooks, which it gets with
+            that of the delivered ones; "" where nothing did.
+    """
     from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
 
-    books: list[Workbook] = []
+    folders: list[WorkFolder] = []
 
-    def open_notebook(line: str) -> Workbook:
+    def open_notebook(line: str) -> WorkFolder:
         words = line.split()
         as_delivered = "--delivered" in words
-        number = " ".join(word for word in words if word != "--delivered")
-        found = _or_usage_error(lambda: workbook.notebook(number)[0])
-        book, broken = _or_usage_error(lambda: _open(found, as_delivered))
-        books[:] = [book]
-        os.chdir(book.folder)
-        if broken:  # said when the folder is open: who wants to go on, or to mend it here, can
-            raise _usage_error(broken)
-        return book
+        word = " ".join(word for word in words if word != "--delivered")
+        number = _or_usage_error(lambda: workbook.notebook(word)[0])
+        files, delivered = _or_usage_error(lambda: _runtimes(number, as_delivered))
+        folder = _or_usage_error(lambda: WorkFolder.start(number, files, delivered=as_delivered))
+        folders[:] = [folder]
+        os.chdir(folder.path)
+        if broken := smoke_test(files, delivered):
+            # Said when the folder is open: who wants to go on, or to mend it here, can.
+            raise _usage_error(
+                "an edit broke the runtime that this notebook starts from: "
+                f"{broken}. {_offer(number)}"
+            )
+        return folder
 
     @no_var_expand
     def source(line: str, cell: str) -> Change:
         def put() -> Change:
-            if not books:
+            if not folders:
                 raise WorkbookError("first run the cell with %notebook, near the top")
             above = workbook.lines_above(shell, cell)
-            return books[0].put(workbook.source(line, cell, "this cell", above))
+            return folders[0].put(workbook.source(line, cell, "this cell", above))
 
         return _or_usage_error(put)
 
@@ -43,26 +55,15 @@ def register(shell: Any) -> None:
     shell.register_magic_function(source, "cell", "source")
 
 
-def _open(number: int, as_delivered: bool) -> tuple[Workbook, str]:
-    """Open a notebook; return it, and what an edit to an earlier one broke."""
-    delivered = NOTEBOOKS if as_delivered else None
+def _runtimes(number: int, as_delivered: bool) -> tuple[dict[str, Source], dict[str, Source]]:
+    """Return the runtime that a notebook starts from, and the delivered one."""
+    delivered = workbook.runtime(number, before=True, folder=NOTEBOOKS)
+    if as_delivered:
+        return delivered, delivered
     try:
-        files = workbook.runtime(number, before=True, folder=delivered)
+        return workbook.runtime(number, before=True), delivered
     except WorkbookError as error:
-        if as_delivered:
-            raise
         raise WorkbookError(f"{error} {_offer(number)}") from None
-    broken = _broken(number, files)
-    return Workbook.start(number, files, delivered=as_delivered), broken and (
-        f"an edit broke the runtime that this notebook starts from: {broken}. {_offer(number)}"
-    )
-
-
-def _broken(number: int, files: dict[str, workbook.Source]) -> str:
-    try:
-        return rehearsal.broken(files, workbook.runtime(number, before=True, folder=NOTEBOOKS))
-    except (WorkbookError, OSError, NoSandbox):
-        return ""  # nothing can be started here
 
 
 def _offer(number: int) -> str:

@@ -65,9 +65,9 @@ def run(words: Sequence[str]) -> int:
                 code = compile(file.read(), program, "exec")
             exec(code, {"__name__": "__main__", "__file__": program})
         except Exception as error:
-            from labkit.course import rehearsal
+            from labkit.course import edits
 
-            return fail(f"run: {rehearsal.fault(error, upto, words, notebooks)}")
+            return fail(f"run: {edits.fault(error, upto, words, notebooks)}")
         return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
@@ -90,9 +90,9 @@ def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
         if MAIN not in files:
             raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
     except workbook.WorkbookError as error:
-        from labkit.course import rehearsal
+        from labkit.course import edits
 
-        raise CourseError(f"{error}{rehearsal.blame(upto, words)}") from None
+        raise CourseError(f"{error}{edits.advice(upto, words)}") from None
     folder = str(workbook.install(files))
     if notebooks != cache.NOTEBOOKS:
         cache.note(upto, folder, before)

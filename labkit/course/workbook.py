@@ -5,10 +5,8 @@ last such cell for each path in the notebooks up to NN.
 """
 
 import contextlib
-import difflib
 import errno
 import hashlib
-import html
 import importlib.util
 import json
 import marshal
@@ -17,7 +15,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path, PurePosixPath
 from textwrap import dedent
@@ -27,20 +25,6 @@ from labkit.course import cache
 from labkit.errors import CourseError
 
 NOTEBOOKS = Path(cache.NOTEBOOKS)
-# What helps where the working folder cannot be written.
-_BY_ROOT = (
-    "Usually it belongs to another user, since the lab was started by root once. "
-    f"Cure: sudo chown -R {os.getuid()} mine"
-)
-_CURES = {
-    errno.EACCES: _BY_ROOT,
-    errno.EPERM: _BY_ROOT,
-    errno.EROFS: "Usually a mount of this lab lies over it. Cure: Kernel → Restart",
-    errno.EBUSY: "Usually a mount of this lab lies over it. Cure: Kernel → Restart",
-    errno.EEXIST: "It is no folder. Cure: move it away",
-    errno.ENOTDIR: "It is no folder. Cure: move it away",
-    errno.ENOSPC: "Cure: make room on the disk",
-}
 SOURCE, ANSWER, SOLUTION = "%%source", "%%answer", "%%solution"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
@@ -353,139 +337,6 @@ def put_aside(path: Path) -> Path:
     return path.rename(spare_name(path))
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a `%%source` cell changed; a notebook shows it as a diff.
-
-    Attributes:
-        path: the file.
-        before: its text in the version before, None where it is new.
-        after: its text now.
-    """
-
-    path: str
-    before: str | None
-    after: str
-
-    @property
-    def title(self) -> str:
-        """One line that says what happened to the file."""
-        count = len(self.after.splitlines())
-        if self.before is None:
-            return f"{self.path}: new, {count} lines"
-        marks = [line[0] for line in self.lines()]
-        if not marks:
-            return f"{self.path}: as before"
-        return f"{self.path}: {marks.count('+')} lines added, {marks.count('-')} removed"
-
-    def lines(self) -> list[str]:
-        """The changed lines with two lines around each, marked " ", "+", "-"; "@" for a gap."""
-        if self.before is None:
-            return []
-        diff = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), n=2)
-        lines = [line.rstrip("\n") for line in diff][2:]
-        return ["@" if line.startswith("@@") else line for line in lines]
-
-    def __repr__(self) -> str:
-        """The diff as text, which is also what nbval compares."""
-        lines = ["  ⋮" if line == "@" else line for line in self.lines()]
-        return "\n".join([self.title, *lines])
-
-    def _repr_html_(self) -> str:
-        style = {"+": "background:rgba(46,160,67,.22)", "-": "background:rgba(248,81,73,.2)"}
-        rows = "".join(
-            '<div style="opacity:.6">⋮</div>'
-            if line == "@"
-            else f'<div style="{style.get(line[0], "")}">{html.escape(line) or " "}</div>'
-            for line in self.lines()
-        )
-        return (
-            '<div style="font-family:var(--jp-code-font-family,monospace);'
-            'font-size:13px;padding-left:8px">'
-            f'<div style="font-weight:600;margin-bottom:4px">{html.escape(self.title)}</div>'
-            f'<div style="white-space:pre-wrap;line-height:1.45">{rows}</div></div>'
-        )
-
-
-@dataclass
-class Workbook:
-    """A notebook at work: its working folder and the versions of the runtime's files in it.
-
-    Attributes:
-        number: the notebook's.
-        folder: the working folder, which is the runtime's starting point and then its home.
-        versions: path to the texts it had, oldest first.
-        delivered: whether it started from the notebooks as they were delivered.
-    """
-
-    number: int
-    folder: Path
-    versions: dict[str, list[str]] = field(default_factory=dict)
-    delivered: bool = False
-
-    @classmethod
-    def open(cls, number: str | int, folder: Path | None = None) -> "Workbook":
-        """Fill the notebook's working folder with the runtime as it stands before it.
-
-        Raises:
-            WorkbookError: no such notebook, an earlier one cannot be used, or the folder cannot be
-                written.
-        """
-        found, _ = notebook(number, folder)
-        return cls.start(found, runtime(found, before=True, folder=folder))
-
-    @classmethod
-    def start(cls, number: int, files: dict[str, Source], *, delivered: bool = False) -> "Workbook":
-        """Fill a notebook's working folder with a runtime, whatever lies there already.
-
-        Args:
-            number: the notebook's.
-            files: as `runtime` returns it.
-            delivered: whether it comes from the notebooks as they were delivered.
-
-        Raises:
-            WorkbookError: the folder cannot be written; the message says why and what helps.
-        """
-        book = cls(number, work_folder() / f"{number:02}", delivered=delivered)
-        with _with_cure():
-            _make_folder(book.folder, work_folder())
-            _clear(book.folder, files)
-            book._place(*files.values())
-        return book
-
-    def put(self, source: Source) -> Change:
-        """Write a file into the working folder and tell what changed.
-
-        What somebody else put there, or edited, is put aside first.
-
-        Raises:
-            WorkbookError: it cannot be written; the message says why and what helps.
-        """
-        with _with_cure():
-            self._place(source)
-        texts = self.versions[source.path]
-        return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
-
-    def _place(self, *files: Source) -> None:
-        written = _written(self.folder)
-        for file in files:
-            path = self.folder / file.path
-            _make_folder(path.parent, self.folder)
-            if not _holds(path, file.text):
-                _keep_edits(self.folder, file.path, written)
-                write(path, file.text)
-            texts = self.versions.setdefault(file.path, [])
-            if not texts or texts[-1] != file.text:
-                texts.append(file.text)
-        _record(self.folder, written | {file.path: _digest(file.text) for file in files})
-
-    def __repr__(self) -> str:
-        """Say where this is and what is in it."""
-        files = ", ".join(self.versions) or "empty so far"
-        origin = ", from the notebooks as delivered" if self.delivered else ""
-        return f"working folder work/{self.number:02}{origin}: {files}"
-
-
 def work_folder() -> Path:
     """Return where working folders live."""
     return Path(cache.work_folder())
@@ -530,105 +381,3 @@ def _holds(path: Path, text: str) -> bool:
 def _is_file(path: Path) -> bool:
     """Whether it is a file itself: a link leads to elsewhere, a pipe is read for ever."""
     return path.is_file() and not path.is_symlink()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _written(folder: Path) -> dict[str, str]:
-    """Return what the working folder's files were when a cell last wrote them."""
-    try:
-        record = folder / ".written.json"
-        found: dict[str, str] = json.loads(record.read_text()) if _is_file(record) else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _record(folder: Path, written: dict[str, str]) -> None:
-    if written == _written(folder):
-        return
-    record = folder / ".written.json"
-    if os.path.lexists(record) and not _is_file(record):
-        _say(record.name, "it is no file", put_aside(record))
-    write(record, json.dumps(written))
-
-
-def _keep_edits(folder: Path, path: str, written: dict[str, str]) -> None:
-    """Set aside what is not the file that a cell wrote."""
-    place = folder / path
-    if not os.path.lexists(place):
-        return
-    if not _is_file(place):
-        _say(path, "it is no file", put_aside(place))
-    elif not _is_as_written(folder, path, written):
-        _say(path, "it was edited by hand", put_aside(place))
-
-
-def _is_as_written(folder: Path, path: str, written: dict[str, str]) -> bool:
-    if path not in written:
-        return False
-    try:
-        text = (folder / path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return written[path] == _digest(text)
-
-
-def _clear(folder: Path, files: dict[str, Source]) -> None:
-    """Take away what an earlier session left in the runtime's folders.
-
-    A module there that is not the runtime's own would be found before Python's own of that name.
-    """
-    written = _written(folder)
-    for parent in {PurePosixPath(path).parent for path in files} - {PurePosixPath(".")}:
-        if not (folder / parent).is_dir():
-            continue
-        for place in (folder / parent).iterdir():
-            path = str(place.relative_to(folder))
-            if path in files or place.name.startswith("."):
-                continue
-            if _is_as_written(folder, path, written):
-                place.unlink()
-            elif place.suffix == ".py" or (place / "__init__.py").exists():
-                _say(path, "it is not the runtime's", put_aside(place))
-
-
-def _make_folder(path: Path, root: Path) -> None:
-    """Make a folder that can be written, and put aside what lies in its way.
-
-    Args:
-        path: the folder.
-        root: it, or one above it; below this one a link is in the way as well.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    for place in (*reversed(path.parents), path):
-        if place == root or not place.is_relative_to(root):
-            continue
-        if place.is_symlink() or not place.is_dir():
-            if os.path.lexists(place):
-                _say(place.name, "it is no folder", put_aside(place))
-        elif not os.access(place, os.W_OK | os.X_OK):
-            try:
-                place.chmod(0o755)  # ours, and read-only
-            except PermissionError:
-                _say(place.name, "it cannot be written", put_aside(place))
-        place.mkdir(exist_ok=True)
-
-
-def _say(name: str, what: str, kept: Path) -> None:
-    print(f"{name}: {what}; that is now {kept.name}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _with_cure() -> Iterator[None]:
-    """Say what helps where the working folder cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        cure = _CURES.get(error.errno or 0)
-        if not cure or not isinstance(error.filename, str):
-            raise
-        message = f"cannot write {error.filename}: {error.strerror}. {cure}"
-        raise WorkbookError(message) from None

@@ -1,4 +1,4 @@
-"""rehearsal: an edit that broke the runtime is named, and nothing else is."""
+"""The smoke test: an edit that broke the runtime is named, and nothing else is."""
 
 import contextlib
 import subprocess
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.course import rehearsal, workbook
+from labkit.course import workbook
 from labkit.course.workbook import NOTEBOOKS
+from labkit.exercise import smoke
 from tests.test_sandbox import until
 
 INIT = "mydocker/init.py"
@@ -39,7 +40,7 @@ def test_a_harmless_edit_is_not_blamed(upto):
     files = workbook.runtime(upto, before=True)
     path = "mydocker/command.py"
     mine = files if path not in files else edited(upto, path, '"""The', '"""My')[0]
-    assert rehearsal.broken(mine, files) == ""
+    assert smoke.broken(mine, files) == ""
 
 
 @pytest.mark.parametrize(
@@ -56,12 +57,12 @@ def test_a_harmless_edit_is_not_blamed(upto):
 )
 def test_a_broken_edit_is_named_in_each_version(upto, path, old, new, where, error):
     mine, files = edited(upto, path, old, new)
-    assert rehearsal.broken(mine, files).startswith(f"{line(mine, path, where)}: {error}")
+    assert smoke.broken(mine, files).startswith(f"{line(mine, path, where)}: {error}")
 
 
 def test_where_an_edit_breaks_a_file_that_was_not_edited_both_are_named():
     mine, files = edited(4, INIT, "process(command, arguments)", "process(command)")
-    said = rehearsal.broken(mine, files)
+    said = smoke.broken(mine, files)
     assert said.startswith("02-namespaces.ipynb, cell ")
     assert "(mydocker/command.py): TypeError: run_container_init_process() takes 1" in said
     assert said.endswith(f"Edited: {line(mine, INIT, 'process(command)')}")
@@ -70,7 +71,7 @@ def test_where_an_edit_breaks_a_file_that_was_not_edited_both_are_named():
 def test_an_edit_after_which_nothing_runs_is_named_without_a_traceback():
     mine, files = edited(4, INIT, "os.execv(command, [command])", "pass")
     place = line(mine, INIT, "pass")
-    assert rehearsal.broken(mine, files) == (
+    assert smoke.broken(mine, files) == (
         f"{place}: `run -ti /bin/pwd` ended with status 255, and the command did not run"
     )
 
@@ -78,15 +79,15 @@ def test_an_edit_after_which_nothing_runs_is_named_without_a_traceback():
 def test_a_file_that_is_gone_is_named():
     files = workbook.runtime(4, before=True)
     mine = {path: source for path, source in files.items() if path != "mydocker/run.py"}
-    said = rehearsal.broken(mine, files)
+    said = smoke.broken(mine, files)
     assert f"{files['mydocker/run.py'].place} as delivered holds mydocker/run.py, yours" in said
 
 
 def test_where_the_delivered_one_fails_as_well_nobody_is_blamed():
     mine, files = edited(4, INIT, MOUNT, "missing()")
     broken, _ = edited(4, INIT, MOUNT, "missing_too()")
-    assert rehearsal.broken(mine, files)
-    assert rehearsal.broken(mine, broken) == ""
+    assert smoke.broken(mine, files)
+    assert smoke.broken(mine, broken) == ""
 
 
 def running_in(folder):
@@ -102,17 +103,17 @@ def running_in(folder):
 @pytest.mark.parametrize("loop", ["while True: pass", "while True: print(0)"])
 def test_an_edit_that_never_ends_is_ended_with_all_its_processes(monkeypatch, loop, tmp_path):
     mine, files = edited(4, INIT, MOUNT, loop)
-    start, seen = rehearsal._start, []
+    start, seen = smoke._start, []
 
     def start_soon(runtime):
         # The delivered one ends by itself, and may take its time on a busy machine.
-        monkeypatch.setattr(rehearsal, "LIMIT", 2 if runtime is mine else 60)
+        monkeypatch.setattr(smoke, "TIMEOUT", 2 if runtime is mine else 60)
         outcome = start(runtime)
         seen.append(outcome.status)
         return outcome
 
-    monkeypatch.setattr(rehearsal, "_start", start_soon)
-    said = rehearsal.broken(mine, files)
+    monkeypatch.setattr(smoke, "_start", start_soon)
+    said = smoke.broken(mine, files)
     assert said.startswith(
         f"{line(mine, INIT, loop)}: `run -ti /bin/pwd` did not end by itself: it "
     )
@@ -123,4 +124,4 @@ def test_an_edit_that_never_ends_is_ended_with_all_its_processes(monkeypatch, lo
 def test_what_was_not_edited_is_not_started(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", pytest.fail)
     files = workbook.runtime(8, before=True)
-    assert rehearsal.broken(dict(files), files) == ""
+    assert smoke.broken(dict(files), files) == ""

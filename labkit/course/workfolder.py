@@ -1,0 +1,218 @@
+"""A notebook's working folder: the runtime as the notebooks before it left it, then each change."""
+
+import contextlib
+import difflib
+import hashlib
+import html
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from errno import EBUSY, EEXIST, ENOSPC, ENOTDIR, EROFS
+from pathlib import Path, PurePosixPath
+
+from labkit.course import workbook
+from labkit.course.workbook import Source, WorkbookError
+
+RECORD = ".written.json"  # path to digest of what cells wrote
+_CURES = {
+    ENOSPC: "make room on the disk",
+    EROFS: "Kernel → Restart, if a mount of this lab lies over it",
+    EBUSY: "Kernel → Restart, if a mount of this lab lies over it",
+    EEXIST: "move it away, it is no folder",
+    ENOTDIR: "move it away, it is no folder",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a `%%source` cell changed; a notebook shows it as a diff.
+
+    Attributes:
+        path: the file.
+        before: its text in the version before, None where it is new.
+        after: its text now.
+    """
+
+    path: str
+    before: str | None
+    after: str
+
+    @property
+    def title(self) -> str:
+        """One line that says what happened to the file."""
+        count = len(self.after.splitlines())
+        if self.before is None:
+            return f"{self.path}: new, {count} lines"
+        marks = [line[0] for line in self.lines()]
+        if not marks:
+            return f"{self.path}: as before"
+        return f"{self.path}: {marks.count('+')} lines added, {marks.count('-')} removed"
+
+    def lines(self) -> list[str]:
+        """The changed lines with two lines around each, marked " ", "+", "-"; "@" for a gap."""
+        if self.before is None:
+            return []
+        diff = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), n=2)
+        lines = [line.rstrip("\n") for line in diff][2:]
+        return ["@" if line.startswith("@@") else line for line in lines]
+
+    def __repr__(self) -> str:
+        """The diff as text, which is also what nbval compares."""
+        lines = ["  ⋮" if line == "@" else line for line in self.lines()]
+        return "\n".join([self.title, *lines])
+
+    def _repr_html_(self) -> str:
+        style = {"+": "background:rgba(46,160,67,.22)", "-": "background:rgba(248,81,73,.2)"}
+        rows = "".join(
+            '<div style="opacity:.6">⋮</div>'
+            if line == "@"
+            else f'<div style="{style.get(line[0], "")}">{html.escape(line) or " "}</div>'
+            for line in self.lines()
+        )
+        return (
+            '<div style="font-family:var(--jp-code-font-family,monospace);'
+            'font-size:13px;padding-left:8px">'
+            f'<div style="font-weight:600;margin-bottom:4px">{html.escape(self.title)}</div>'
+            f'<div style="white-space:pre-wrap;line-height:1.45">{rows}</div></div>'
+        )
+
+
+@dataclass
+class WorkFolder:
+    """The working folder of a notebook, and the versions of the runtime's files in it.
+
+    Attributes:
+        number: the notebook's.
+        path: where it is.
+        versions: path to the texts a file had, oldest first.
+        delivered: whether it started from the notebooks as they were delivered.
+    """
+
+    number: int
+    path: Path
+    versions: dict[str, list[str]] = field(default_factory=dict)
+    delivered: bool = False
+
+    @classmethod
+    def start(
+        cls, number: int, files: dict[str, Source], *, delivered: bool = False
+    ) -> "WorkFolder":
+        """Fill a notebook's working folder with a runtime.
+
+        One that is not as cells left it is put aside first, with all that is in it.
+
+        Args:
+            number: the notebook's.
+            files: as `workbook.runtime` returns it.
+            delivered: whether it comes from the notebooks as they were delivered.
+
+        Raises:
+            WorkbookError: the folder cannot be written; the message says why and what helps.
+        """
+        folder = cls(number, workbook.work_folder() / f"{number:02}", delivered=delivered)
+        with _with_cure():
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            if why := folder._changed():
+                _put_aside(folder.path, why)
+            for name in (folder._written() or {}).keys() - files.keys():
+                (folder.path / name).unlink(missing_ok=True)
+            folder.path.mkdir(exist_ok=True)
+            folder._write({}, *files.values())
+        return folder
+
+    def put(self, source: Source) -> Change:
+        """Write a file into the folder and tell what changed.
+
+        What somebody else put there, or edited, is put aside first.
+
+        Raises:
+            WorkbookError: it cannot be written; the message says why and what helps.
+        """
+        place = self.path / source.path
+        with _with_cure():
+            if not place.parent.resolve().is_relative_to(self.path.resolve()):
+                raise WorkbookError(f"a link leads {source.path} out of the working folder")
+            written = self._written() or {}
+            if os.path.lexists(place) and _digest(place) != written.get(source.path):
+                _put_aside(place, "it was edited by hand")
+            self._write(written, source)
+        texts = self.versions[source.path]
+        return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
+
+    def __repr__(self) -> str:
+        """Say where this is and what is in it."""
+        files = ", ".join(self.versions) or "empty so far"
+        origin = ", from the notebooks as delivered" if self.delivered else ""
+        return f"working folder work/{self.number:02}{origin}: {files}"
+
+    def _write(self, written: dict[str, str], *sources: Source) -> None:
+        """Write files, and note that cells wrote them."""
+        for source in sources:
+            place = self.path / source.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            workbook.write(place, source.text)
+            written[source.path] = _digest(place)
+            texts = self.versions.setdefault(source.path, [])
+            if texts[-1:] != [source.text]:
+                texts.append(source.text)
+        workbook.write(self.path / RECORD, json.dumps(written))
+
+    def _written(self) -> dict[str, str] | None:
+        """Return what the files were when cells wrote them, None where nobody knows."""
+        try:
+            found = json.loads((self.path / RECORD).read_text())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def _changed(self) -> str:
+        """Tell what is not as cells left it; "" where all is, and where there is no folder yet."""
+        if not os.path.lexists(self.path):
+            return ""
+        written = self._written()
+        parents = {parent for name in written or {} for parent in PurePosixPath(name).parents}
+        for place in (self.path / parent for parent in sorted(parents | {PurePosixPath()})):
+            if not os.path.lexists(place):
+                continue
+            if place.is_symlink() or not place.is_dir():
+                return f"{place.name} is no folder"
+            if not os.access(place, os.W_OK | os.X_OK):
+                return f"{place.name} cannot be written"
+        if written is None:
+            return "nobody knows any more what cells wrote" if any(self.path.iterdir()) else ""
+        for name, digest in written.items():
+            if os.path.lexists(self.path / name) and _digest(self.path / name) != digest:
+                return f"{name} was edited by hand"
+        # A module there would be found before Python's own of that name.
+        for place in (self.path / parent for parent in parents - {PurePosixPath()}):
+            for path in place.glob("[!.]*"):
+                name = str(path.relative_to(self.path))
+                is_module = path.suffix == ".py" or (path / "__init__.py").exists()
+                if is_module and name not in written:
+                    return f"{name} is not the runtime's"
+        return ""
+
+
+def _digest(path: Path) -> str:
+    """Return a file's digest; "" for what is none: a link leads elsewhere, a pipe never ends."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _put_aside(path: Path, why: str) -> None:
+    print(f"{path.name}: {why}; that is now {workbook.put_aside(path).name}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _with_cure() -> Iterator[None]:
+    """Say what helps where the working folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        # Usually it belongs to another user, since the lab was started by root once.
+        cure = _CURES.get(error.errno or 0, f"sudo chown -R {os.getuid()} {workbook.mine()}")
+        place = error.filename or workbook.work_folder()
+        raise WorkbookError(f"cannot write {place}: {error.strerror}. Cure: {cure}") from None
