@@ -365,7 +365,7 @@ def test_a_picture_that_is_not_trusted_keeps_its_words(visit, lab_folder):
     data = {"text/plain": repr(four_steps(3)), "text/html": four_steps(3)._repr_html_()}
     cell.outputs = [nbformat.v4.new_output("display_data", data)]
     book = nbformat.v4.new_notebook(metadata=browser.METADATA, cells=[cell])
-    nbformat.write(book, lab_folder / "course" / "notebooks" / "from-elsewhere.ipynb")
+    nbformat.write(book, lab_folder / "mine" / "from-elsewhere.ipynb")
     page = visit("from-elsewhere.ipynb").page
     shown = page.locator(".jp-OutputArea-output figure")
     assert shown.locator("strong").inner_text() == "3 isolated child"
