@@ -112,7 +112,7 @@ def test_a_busy_port_is_one_clear_sentence():
 def test_the_courses_notebooks_are_trusted(monkeypatch, tmp_path):
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    jupyter.trust()
+    jupyter.trust(workbook.NOTEBOOKS)
     notary = NotebookNotary()
     for path in workbook.notebooks().values():
         assert notary.check_signature(nbformat.read(path, as_version=4)), path.name
@@ -126,7 +126,7 @@ def test_a_broken_notebook_does_not_keep_the_others_from_being_trusted(monkeypat
     nbformat.write(nbformat.v4.new_notebook(), good)
     broken.write_text(text)
     monkeypatch.setattr(workbook, "notebooks", lambda _: {1: broken, 2: good})
-    jupyter.trust()
+    jupyter.trust(tmp_path)
     notary = NotebookNotary()
     assert notary.check_signature(nbformat.read(good, as_version=4))
     notary.store.close()

@@ -61,6 +61,7 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     except OSError as error:
         place = error.filename or workbook.mine()
         return f"cannot write {place}: {error.strerror}. Cure: LABKIT_MINE=/a/folder/of/yours"
+    trust(folder)
     first = workbook.notebooks(folder)[0].name
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
@@ -98,18 +99,17 @@ def _copies() -> Path:
 
 def _notebooks() -> Path:
     """Return the folder of the delivered notebooks, whose labs leave `mine/` alone."""
-    trust()
     os.environ["LABKIT_MINE"] = str(workbook.NOTEBOOKS.parent / "build" / "mine")
     return workbook.NOTEBOOKS
 
 
-def trust() -> None:
-    """Sign the course's notebooks, so that Jupyter shows the pictures saved in them.
+def trust(folder: Path) -> None:
+    """Sign the course's notebooks in a folder, so that Jupyter shows the pictures saved in them.
 
     One that is half written or broken stays unsigned: JupyterLab says so when it is opened.
     """
     notary = NotebookNotary()
-    for path in workbook.notebooks(workbook.NOTEBOOKS).values():
+    for path in workbook.notebooks(folder).values():
         try:
             book = nbformat.read(path, as_version=4)
         except Exception:  # whatever nbformat says about a file that is no notebook
