@@ -76,7 +76,8 @@ def _uv() -> list[str]:
         check_call([*PIP, "install", "-q", "--only-binary=:all:", "-r", f"{SETUP}/uv.lock"])
     # To pip all indexes are equal (the hashes guard that), and it trusts what the system trusts.
     os.environ |= {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"}
-    lines = check_output([*PIP, "config", "list"], text=True).splitlines()
+    aloud = {**os.environ, "PIP_QUIET": "0"}
+    lines = check_output([*PIP, "config", "list"], text=True, env=aloud).splitlines()
     for line in sorted(lines, key=lambda line: line.startswith(":env:")):  # the last one wins
         key, _, value = line.partition("=")
         if name := UV_NAMES.get(key.rpartition(".")[2]):

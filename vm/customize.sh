@@ -62,7 +62,7 @@ in_box $(cat "$root/root/settings") PIP_CERT=/var/tmp/certificates PIP_NO_CACHE_
   UV_NO_CACHE=1 PYTHONDONTWRITEBYTECODE=1 /root/provision.sh /root/course.tgz
 # 45 MB that have done their work, and the time at which they did it.
 in_box runuser -u vagrant -- /home/vagrant/mydocker/.venv/bin/python -m pip uninstall --quiet --yes uv
-rm "$root"/home/vagrant/mydocker/.venv/lib/python3*/site-packages/mydocker_labkit-*/uv_cache.json
+rm -f "$root"/home/vagrant/mydocker/.venv/lib/python3*/site-packages/mydocker_labkit-*/uv_cache.json
 rm "$root"/root/course.tgz "$root"/root/provision.sh "$root"/root/settings "$root/var/tmp/certificates"
 chmod 700 "$root/root"
 # Python's compiled files, in a form that holds no time: the first start is not the slow one.
