@@ -51,6 +51,7 @@ class Host:
         self.folder = folder
         self.course = folder / "course"
         self.times: dict[str, float] = {}
+        self.slow: dict[str, float] = {}  # how slow the machine was when a phase began
         self.slowness = 1.0
         self.began = time.monotonic()
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")} | {
@@ -134,7 +135,8 @@ class Host:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Say what is going on and how long it took, after a look at how slow this machine is."""
-        self.slowness = max(self.slowness, slowness())
+        now = self.slow[name] = slowness()
+        self.slowness = max(self.slowness, now)
         print(
             f"{time.monotonic() - self.began:5.0f} s  {name} (time-outs x {self.slowness:.1f})",
             flush=True,
