@@ -20,7 +20,7 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from labkit import linux, procfs, sandbox
+from labkit import linux, sandbox
 
 if TYPE_CHECKING:
     import subprocess
@@ -93,6 +93,8 @@ def first_process(launcher: int) -> int:
     Args:
         launcher: PID of its launcher, which has no other child.
     """
+    from labkit import procfs  # half of this module's own import: a launcher does without
+
     below = (process.pid for depth, process in procfs.tree(launcher) if depth == 1)
     return next(below, 0)
 
@@ -132,7 +134,7 @@ def _make_read_only(folder: str) -> None:
     The user namespace that follows cannot undo it, see mount_namespaces(7): mounts that come from
     a more privileged one are locked as they are.
     """
-    rootless = not procfs.has_capability(sandbox.CAP_SYS_ADMIN)
+    rootless = not sandbox.has_capability(sandbox.CAP_SYS_ADMIN)
     sandbox.unshare(linux.CLONE_NEWNS | (linux.CLONE_NEWUSER if rootless else 0))
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     _cover_sockets()

@@ -258,15 +258,6 @@ def with_environment(entry: str) -> list[int]:
     return [pid for pid in _pids() if entry in _environment(pid)]
 
 
-def has_capability(bit: int) -> bool:
-    """Say whether this process has a capability in effect, see capabilities(7).
-
-    Args:
-        bit: its number in linux/capability.h; CAP_SYS_ADMIN is 21.
-    """
-    return bool(int(_status("self")["CapEff"], 16) >> bit & 1)
-
-
 def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
     """Whether a process, at work, still bears its parent's command, or is just changing it."""
     known = {process.pid: process for _, process in tree}

@@ -12,14 +12,13 @@ gone then, however the end came. Run as a program (the kernelspec does), it star
 
 import contextlib
 import os
-import re
 import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
-from labkit import linux, procfs
+from labkit import linux
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -29,8 +28,9 @@ MIN_FILES = 1024  # that a lab may have open: the Linux kernel's own default
 # Settings around Jupyter that would change what a lab prints. Of Python's, the path is where
 # somebody may have put the course. Under pytest (the last one) ipykernel would not capture what
 # child processes write.
-UNSETTLING = re.compile(
-    r"(PYTHON(?!PATH$)|LANG|LC_|PS_|MYDOCKER_)|(QUOTING_STYLE|POSIXLY_CORRECT|PYTEST_CURRENT_TEST)$"
+UNSETTLING = (
+    *("PYTHON", "LANG", "LC_", "PS_", "MYDOCKER_"),
+    *("QUOTING_STYLE", "POSIXLY_CORRECT", "PYTEST_CURRENT_TEST"),
 )
 # -P: the folder in which it starts has no say in the kernel's own imports. In those of cells it
 # has. Its own profile: a learner's IPython may show things in other ways.
@@ -68,7 +68,7 @@ def run(
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take statuses from us
     watched = None if watch is None else os.pidfd_open(watch)
-    if not procfs.has_capability(CAP_SYS_ADMIN):
+    if not has_capability(CAP_SYS_ADMIN):
         flags |= linux.CLONE_NEWUSER
     flags |= linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
     unshare(flags)
@@ -84,6 +84,17 @@ def run(
         _child(lambda: _be_first_process(main, alive, session, before, set_up))
     os.close(alive)
     return _supervise(child, session, before, watched)
+
+
+def has_capability(bit: int) -> bool:
+    """Say whether this process has a capability in effect, see capabilities(7).
+
+    Args:
+        bit: its number in linux/capability.h.
+    """
+    with open("/proc/self/status", errors="replace", newline="\n") as file:
+        words = dict(line.split(":", 1) for line in file)
+    return bool(int(words["CapEff"], 16) >> bit & 1)
 
 
 def main(words: Sequence[str]) -> int:
@@ -104,7 +115,11 @@ def become_kernel(words: Sequence[str]) -> NoReturn:
     """
     # The kernel's specification names it by a path that climbs out of its own folder.
     python = os.path.normpath(sys.executable)
-    kept = {name: value for name, value in os.environ.items() if not UNSETTLING.match(name)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "PYTHONPATH" or not name.startswith(UNSETTLING)
+    }
     settled = {
         "LC_ALL": "C.UTF-8",
         # As in an activated virtual environment: `python3` in a cell is the kernel's own.
