@@ -153,6 +153,8 @@ def doctor(_: Namespace) -> int:
 
 def lab(options: Namespace) -> int:
     """`labkit lab`: check the machine, print the address, become JupyterLab."""
+    # jsonschema's grammar of addresses: a second of the start, and not needed here.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from labkit.course import jupyter
 
     problem = jupyter.start(
