@@ -76,7 +76,7 @@ class MountsPicture(Picture):
         for row, target in enumerate(self.targets):
             lines.append(fit_columns(visible(target), 78))
             for name, (_, stacks) in zip(names, self.namespaces, strict=True):
-                words = _CANNOT_READ
+                words = [_CANNOT_READ]
                 if stacks is not None:
                     words = self._stack_in_words(target, stacks[row])
                 for number, line in enumerate(words):
@@ -97,17 +97,17 @@ class MountsPicture(Picture):
                     yield row, column, stacks[row]
 
     def _stack_in_words(self, target: str, stack: Stack) -> list[str]:
-        if not stack.layers:
-            return [_NOTHING]
+        layers = self._layers(target, stack)
+        widest = max((len(kind) for kind, _ in layers), default=0)
+        words = [f"{kind:{widest}}  {propagation}" for kind, propagation in layers]
+        return words + _rest(stack)
+
+    def _layers(self, target: str, stack: Stack) -> list[tuple[str, str]]:
+        """What each layer is, and how it propagates."""
         kinds = [_kind(target, layer) for layer in stack.layers]
         if len(kinds) + stack.hidden > 1:
-            kinds[0] += _ON_TOP
-        widest = max(map(len, kinds))
-        words = [
-            f"{kind:{widest}}  {self._propagation(layer)}"
-            for kind, layer in zip(kinds, stack.layers, strict=True)
-        ]
-        return words + [f"… and {stack.hidden} more below"] * bool(stack.hidden)
+            kinds[0] += ", on top"
+        return list(zip(kinds, map(self._propagation, stack.layers), strict=True))
 
     def _propagation(self, layer: Layer) -> str:
         words = []
@@ -121,7 +121,7 @@ class MountsPicture(Picture):
         edges = list(self._edges(row))
         parts = []
         for column, (name, stacks) in enumerate(self.namespaces):
-            mounts = f"<li>{_CANNOT_READ[0]}</li>"
+            mounts = f"<li>{_CANNOT_READ}</li>"
             if stacks is not None:
                 mounts = self._stack(self.targets[row], stacks[row])
             side = "container" if column else "lab"
@@ -132,46 +132,45 @@ class MountsPicture(Picture):
         return f"<div><strong>{markup(self.targets[row])}</strong><ul>{''.join(parts)}</ul></div>"
 
     def _stack(self, target: str, stack: Stack) -> str:
-        several = len(stack.layers) + stack.hidden > 1
         parts = []
-        for level, layer in enumerate(stack.layers):
-            kind = _kind(target, layer) + _ON_TOP * (several and level == 0)
+        for layer, (kind, words) in zip(stack.layers, self._layers(target, stack), strict=True):
             talks = layer.group is not None or layer.master is not None
             look = f"lk-talks{' lk-slave' * (layer.master is not None)}" if talks else "lk-mute"
-            words = f"{markup(kind)}<br><small>{self._propagation(layer)}</small>"
-            parts.append(f'<li class="{look}">{words}</li>')
-        if stack.hidden:
-            parts.append(f"<li>… and {stack.hidden} more below</li>")
-        return "".join(parts) or f"<li>{_NOTHING}</li>"
+            parts.append(f'<li class="{look}">{markup(kind)}<br><small>{words}</small></li>')
+        return "".join(parts) + "".join(f"<li>{words}</li>" for words in _rest(stack))
 
     def _edges(self, row: int) -> Iterator[tuple[int, str]]:
         """The column where each begins on the left, and what it says."""
         members: dict[int, set[int]] = {}
-        slaves: dict[tuple[int, int | None], list[int]] = {}
+        slaves: dict[tuple[int, int], int] = {}
         for at, column, stack in self._stacks():
             for layer in stack.layers if at == row else ():
                 if layer.group is not None:
                     members.setdefault(layer.group, set()).add(column)
-                if layer.master is not None:
-                    slaves.setdefault((layer.master, layer.group), []).append(column)
-        for shared, peers in members.items():
+                if layer.master is not None:  # a group that is a slave needs one arrow
+                    slaves.setdefault((layer.master, layer.group or -column), column)
+        for group, peers in members.items():
             for left, right in pairwise(sorted(peers)):
-                yield left, self._edge("↔", shared, left, right)
-        for (master, group), places in slaves.items():
-            for column in places if group is None else places[:1]:  # a group needs one arrow
-                if masters := members.get(master, set()) - {column}:
-                    nearest = min(masters, key=lambda one: abs(one - column))
-                    left, right = sorted((nearest, column))
-                    yield left, self._edge("→" if left == nearest else "←", master, left, right)
+                yield left, self._edge("↔", group, left, right)
+        for (master, _), column in slaves.items():
+            if masters := members.get(master, set()) - {column}:
+                nearest = min(masters, key=lambda one: abs(one - column))
+                left, right = sorted((nearest, column))
+                yield left, self._edge("→" if left == nearest else "←", master, left, right)
 
     def _edge(self, arrow: str, group: int, left: int, right: int) -> str:
         far = f" {markup(self.namespaces[right][0])}," if right - left > 1 else ""
         return f"<b>{arrow}</b>{far} group {self.groups[group]}"
 
 
-_NOTHING = "nothing is mounted here"
-_CANNOT_READ = ["has ended, or cannot be read"]
-_ON_TOP = ", on top"
+_CANNOT_READ = "has ended, or cannot be read"
+
+
+def _rest(stack: Stack) -> list[str]:
+    """Say what is not among the layers."""
+    if not stack.layers:
+        return ["nothing is mounted here"]
+    return [f"… and {stack.hidden} more below"] * bool(stack.hidden)
 
 
 def _kind(target: str, layer: Layer) -> str:

@@ -100,17 +100,16 @@ class NamespacePicture(Picture):
     def html(self) -> str:
         """The lab beside the container."""
         rows, more = self._shown()
-        inside = [row for row in rows if row.inside]
-        hidden = sum(row.inside for row in self.rows) - len(inside)
         links = _link_words(self.lab.links) if self.moving else ["those of the machine"]
-        lab = self._side(
-            self.lab, {"namespaces": [kind for kind, _ in self.lab.namespaces]}, links
-        ) + self._tree(rows, self._pid_in_lab, more)
+        kinds = {"namespaces": [kind for kind, _ in self.lab.namespaces]}
+        lab = self._side(self.lab, kinds, links) + self._tree(rows, self._pid_in_lab, more)
         container = f"<p><strong>{ENDED}</strong></p>" if self.ended else ""
         if self.container:
+            inside = [row for row in rows if row.inside]
+            hidden = sum(row.inside for row in self.rows) - len(inside)
             kinds = {"own": self._kinds(own=True), "shared": self._kinds(own=False)}
             container += self._side(self.container, kinds, self._links())
-            more = f"… and {hidden} more" if hidden else ""
+            more = f"… and {hidden} more" * bool(hidden)
             container += self._tree(inside, self._pid_in_container, more)
         elif not self.ended:
             container = f"<p>{'<br>'.join(NO_CONTAINER)}</p>"
@@ -126,10 +125,10 @@ class NamespacePicture(Picture):
         inodes = dict(side.namespaces)
         for whose, names in kinds.items():
             look = "lk-own" if whose == "own" else "lk-shared"
+            numbers = [f" <small>{inodes[name]}</small>" * self.moving for name in names]
             chips = " ".join(
-                f'<span class="{look}">{name}'
-                f"{f' <small>{inodes[name]}</small>' if self.moving else ''}</span>"
-                for name in names
+                f'<span class="{look}">{name}{number}</span>'
+                for name, number in zip(names, numbers, strict=True)
             )
             facts.append(f"<dt>{whose}</dt><dd>{chips or 'none'}</dd>")
         facts.append(f"<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd>")
@@ -148,9 +147,8 @@ class NamespacePicture(Picture):
             else:
                 parts.append("<ul>")
                 depths.append(row.depth)
-            title = ""
-            if self.moving and row.command:
-                title = f' title="{markup(" ".join((f"{row.name}:", *row.command)))}"'
+            command = markup(" ".join((f"{row.name}:", *row.command)))
+            title = f' title="{command}"' * bool(self.moving and row.command)
             look = ' class="lk-inside"' if row.inside else ""
             parts.append(f"<li{look}><div{title}><span>{markup(row.name)}</span> ")
             parts.append(f"<small>{note(row)}</small></div>")
