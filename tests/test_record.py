@@ -1,4 +1,4 @@
-"""record: each moment is what the kernel says while that process stands still in its call."""
+"""record: each event is what the kernel says while that process stands still in its call."""
 
 import base64
 import os
@@ -72,7 +72,7 @@ def calls(recording: Recording) -> list[tuple[str, str, str | tuple[str, ...]]]:
     """Who calls what, with the message of a log line or the first word."""
     return [
         (m.role, m.call, m.log.message if m.log else "prompt" if m.prompt else m.words[0:1])
-        for m in recording.moments
+        for m in recording.events
     ]
 
 
@@ -113,14 +113,14 @@ COMMAND = ((2, 1), *SHELL[1:])
 
 
 def trees(recording: Recording):
-    """The tree at each moment: how many PIDs a process has and the one inside, name, command."""
+    """The tree at each event: how many PIDs a process has and the one inside, name, command."""
     return [
         [
             ((len(p.pids), *p.pids[1:]), p.name, p.command)
-            for depth, p in moment.tree
-            if depth == len(moment.tree[:depth])  # a chain, nobody has two children
+            for depth, p in event.tree
+            if depth == len(event.tree[:depth])  # a chain, nobody has two children
         ]
-        for moment in recording.moments
+        for event in recording.events
     ]
 
 
@@ -145,24 +145,24 @@ def test_the_tree_at_the_end_of_version_1(version_1):
 
 
 def test_what_a_call_is_called_with(version_2):
-    first, clone, again, *_, mount, command, _ = version_2.moments
+    first, clone, again, *_, mount, command, _ = version_2.events
     assert first.words == PARENT[2]
     assert clone.words == ("UTS", "PID", "NS", "NET", "IPC")
     assert again.words == INIT[2]
-    assert (mount.words, mount.flags) == (("proc", "/proc", "proc"), 0b1110)
+    assert mount.words == ("proc", "/proc", "proc")
     assert command.words == ("/bin/sh",)
 
 
 def test_the_log_lines_are_those_on_the_terminal(version_2):
-    written = [m.words[0] for m in version_2.moments if m.log]
+    written = [m.words[0] for m in version_2.events if m.log]
     assert "".join(written) == version_2.output
     assert all(
-        f'"time":"{m.log.time.isoformat()[:19]}' in m.words[0] for m in version_2.moments if m.log
+        f'"time":"{m.log.time.isoformat()[:19]}' in m.words[0] for m in version_2.events if m.log
     )
 
 
 def test_times_grow_from_zero(version_2):
-    times = [moment.time for moment in version_2.moments]
+    times = [event.time for event in version_2.events]
     assert times[0] == 0
     assert times == sorted(times)
     assert times[-1] < 30
@@ -188,11 +188,11 @@ def see_and_continue(listener, notification):
     return continue_(listener, notification)
 seccomp.continue_ = see_and_continue
 recording = record(RUN)
-shell = recording.moments[0].tree[0][1].pid
+shell = recording.events[0].tree[0][1].pid
 seen = [now for now in seen if now[0] != shell]
-for moment, (pid, is_call, proc, tree) in zip(recording.moments, seen):
-    then = [(p.pid, p.name, p.command) for _, p in moment.tree]
-    found.append((moment.call, pid == moment.who.pid and is_call, proc, tree == then))
+for event, (pid, is_call, proc, tree) in zip(recording.events, seen):
+    then = [(p.pid, p.name, p.command) for _, p in event.tree]
+    found.append((event.call, pid == event.who.pid and is_call, proc, tree == then))
 show(found)
 """,
         prefix=prefix,
@@ -260,7 +260,7 @@ def test_with_more_descriptors_than_select_takes(version_2):
 
 def test_a_command_that_ends():
     recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))", upto="05")
-    last = [(m.role, m.call, m.words) for m in recording.moments[-4:]]
+    last = [(m.role, m.call, m.words) for m in recording.events[-4:]]
     assert last == [
         ("init", "execve", ("ls",)),  # of all the tries along PATH the one that succeeds
         ("command", "write", ("mydocker\n",)),
@@ -272,7 +272,7 @@ def test_a_command_that_ends():
 
 def test_an_exec_that_fails_is_told():
     recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))")
-    assert [(m.words[0], m.failed) for m in recording.moments if m.call == "execve"] == [
+    assert [(m.words[0], m.failed) for m in recording.events if m.call == "execve"] == [
         ("python3", False),
         ("/proc/self/exe", False),
         ("ls", True),  # version 2 does not search PATH
@@ -282,7 +282,7 @@ def test_an_exec_that_fails_is_told():
 def test_lines_that_nobody_gets_to_see():
     """Without -ti version 2 writes its log to /dev/null, and the recorder reads along."""
     recording = in_lab("show(record('python3 mydocker/main.py run /bin/true'))")
-    messages = [m.log.message for m in recording.moments if m.log]
+    messages = [m.log.message for m in recording.events if m.log]
     assert messages == [
         "parent process run",
         "init come on",
@@ -300,17 +300,17 @@ def test_threads_are_no_processes():
     )
     command = f'python3 -c "{program}"'
     recording = in_lab(f"show(record({command!r}))")
-    assert [(m.call, m.words[-1]) for m in recording.moments[1:]] == [("write", "A"), ("exit", "0")]
-    assert len({moment.who.pid for moment in recording.moments}) == 1
+    assert [(m.call, m.words[-1]) for m in recording.events[1:]] == [("write", "A"), ("exit", "0")]
+    assert len({event.who.pid for event in recording.events}) == 1
 
 
 def test_a_program_that_shows_ps1_is_no_prompt():
     recording = in_lab("show(record('env'))")
-    assert [m.prompt for m in recording.moments] == [False] * len(recording.moments)
+    assert [m.prompt for m in recording.events] == [False] * len(recording.events)
 
 
 def test_a_command_line_that_starts_nothing():
-    assert in_lab("show(record('true'))").moments == ()
+    assert in_lab("show(record('true'))").events == ()
 
 
 FAILS = """

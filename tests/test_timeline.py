@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labkit.procfs import Process
-from labkit.trace.record import Log, Moment, Recording
+from labkit.trace.record import Event, Log, Recording
 from labkit.view import TimeLine
 from labkit.view import timeline as room
 from labkit.view.picture import STYLE
@@ -25,11 +25,11 @@ COMMAND = (2, replace(INIT[1], name="sh", command=("/bin/sh",)))
 ROLES = ("", "parent", "init", "command")
 
 
-def moment(call, *words, at=0.0, who=PARENT, tree=(SHELL, PARENT), log="", **more):
+def event(call, *words, at=0.0, who=PARENT, tree=(SHELL, PARENT), log="", **more):
     roles = ["", "parent", "command" if COMMAND in tree else "init", *["command"] * 200]
     line = Log("info", log, datetime(2026, 11, 24, 12, 0, 1, 250000, tzinfo=UTC)) if log else None
-    values = {"flags": 0, "prompt": False} | more
-    return Moment(
+    values = {"prompt": False} | more
+    return Event(
         time=at,
         call=call,
         words=words,
@@ -41,28 +41,28 @@ def moment(call, *words, at=0.0, who=PARENT, tree=(SHELL, PARENT), log="", **mor
     )
 
 
-START = moment("execve", *RUN.split())
-CLONE = moment("clone", "UTS", "PID", at=0.01)
-COME_ON = moment("write", "{…}", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT), log="init come on")
-EXEC = moment("execve", "/bin/sh", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT))
-PROMPT = moment("write", "$ ", at=0.03, who=COMMAND, tree=(SHELL, PARENT, COMMAND), prompt=True)
+START = event("execve", *RUN.split())
+CLONE = event("clone", "UTS", "PID", at=0.01)
+COME_ON = event("write", "{…}", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT), log="init come on")
+EXEC = event("execve", "/bin/sh", at=0.02, who=INIT, tree=(SHELL, PARENT, INIT))
+PROMPT = event("write", "$ ", at=0.03, who=COMMAND, tree=(SHELL, PARENT, COMMAND), prompt=True)
 SHORT = (START, CLONE, COME_ON, EXEC, PROMPT)
 MARKUP = "</text><script>alert(1)</script>&\x1b[31m\u202e"
 
 
-def of(*moments: Moment) -> TimeLine:
-    return TimeLine(Recording(RUN, moments, ""))
+def of(*events: Event) -> TimeLine:
+    return TimeLine(Recording(RUN, events, ""))
 
 
-def print_(text: str, **more) -> Moment:
-    return moment("write", text, who=COMMAND, tree=(SHELL, PARENT, COMMAND), **more)
+def print_(text: str, **more) -> Event:
+    return event("write", text, who=COMMAND, tree=(SHELL, PARENT, COMMAND), **more)
 
 
-def with_children(count: int) -> Moment:
-    """A moment of which the container has that many processes more."""
+def with_children(count: int) -> Event:
+    """An event of which the container has that many processes more."""
     one = Process(0, 6, (0, 0), "sleep", "", ("sleep", "1"), 0)
     more = [(3, replace(one, pid=n, pids=(n, n - 5))) for n in range(7, 7 + count)]
-    return moment("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND, *more))
+    return event("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND, *more))
 
 
 ODD = {
@@ -78,8 +78,8 @@ ODD = {
         replace(COME_ON, log=replace(COME_ON.log, message=MARKUP)),
         EXEC,
         print_(MARKUP),
-        moment("execve", MARKUP),
-        moment("mount", MARKUP, MARKUP, MARKUP),
+        event("execve", MARKUP),
+        event("mount", MARKUP, MARKUP, MARKUP),
     ),
     "markup in names": of(
         replace(
@@ -90,7 +90,7 @@ ODD = {
     ),
     "wide letters": of(START, print_("漢字 🙂 " * 40)),
     "many processes": of(*SHORT, with_children(150)),
-    "no container": of(START, moment("write", "usage", at=0.1), moment("exit", "1", at=0.1)),
+    "no container": of(START, event("write", "usage", at=0.1), event("exit", "1", at=0.1)),
     "only the container": of(COME_ON, EXEC, PROMPT),
 }
 TAGS = {"style", "figure", "div", "strong", "span", "b", "i", "small", "ol", "li", "br"}
@@ -101,13 +101,13 @@ odd = pytest.mark.parametrize("line", ODD.values(), ids=ODD)
 def test_the_text_form_has_a_line_for_each_moment_and_fits_a_page(line):
     text = repr(line)
     numbers = re.findall(r"^ *(\d+)  ", text, re.MULTILINE)
-    assert numbers == [str(n + 1) for n in range(len(line.recording.moments))]
+    assert numbers == [str(n + 1) for n in range(len(line.recording.events))]
     assert all(columns(row) <= 100 for row in text.split("\n"))
     assert text.replace("\n", "").isprintable()
 
 
 class Marks(HTMLParser):
-    """The tags of a picture, and of each moment its number and its classes."""
+    """The tags of a picture, and of each event its number and its classes."""
 
     def __init__(self, line):
         super().__init__()
@@ -123,12 +123,12 @@ class Marks(HTMLParser):
 
 
 def alive(line, role):
-    """The numbers of the moments at which somebody is there."""
+    """The numbers of the events at which somebody is there."""
     return [n for n, look in enumerate(Marks(line).looks, 1) if f"lk-lives-{role}" in look]
 
 
 def born(line):
-    """Who appears at which moment."""
+    """Who appears at which event."""
     found = [re.findall(r"lk-born-(\w+)", look) for look in Marks(line).looks]
     return {role: number for number, roles in enumerate(found, 1) for role in roles}
 
@@ -140,7 +140,7 @@ def test_the_drawing_is_well_formed_and_nothing_in_it_is_markup(line):
 
 def test_every_moment_is_marked_once():
     for line in ODD.values():
-        assert Marks(line).numbers == [str(n + 1) for n in range(len(line.recording.moments))]
+        assert Marks(line).numbers == [str(n + 1) for n in range(len(line.recording.events))]
 
 
 def test_steady_forms_hold_no_times_and_no_pid_of_the_lab():
@@ -164,7 +164,7 @@ def test_steps():
         "3 isolated child",
         "4 init",
     ]
-    assert "2 parse\n" in repr(of(START, moment("write", "usage")))
+    assert "2 parse\n" in repr(of(START, event("write", "usage")))
     assert "2 parse" not in repr(of(START))
 
 
@@ -177,16 +177,16 @@ def test_in_version_2_init_ends_where_the_command_begins():
 def test_in_version_1_init_goes_on():
     child = (3, Process(7, 6, (7, 2), "sh", "", ("/bin/sh",), 0))
     tree = (SHELL, PARENT, INIT, child)
-    fork = moment("clone", who=INIT, tree=(SHELL, PARENT, INIT))
-    prompt = moment("write", "$ ", who=child, tree=tree, prompt=True)
+    fork = event("clone", who=INIT, tree=(SHELL, PARENT, INIT))
+    prompt = event("write", "$ ", who=child, tree=tree, prompt=True)
     line = of(START, CLONE, COME_ON, fork, replace(prompt, roles=ROLES))
     assert alive(line, "init") == [3, 4, 5]
     assert born(line) == {"init": 3, "command": 5}
 
 
 def test_a_process_that_ends_takes_its_lane_with_it():
-    bye = moment("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND))
-    end = moment("exit", "255")
+    bye = event("exit", "0", who=COMMAND, tree=(SHELL, PARENT, COMMAND))
+    end = event("exit", "255")
     line = of(*SHORT, bye, end)
     assert alive(line, "command") == [5, 6]
     assert alive(line, "parent") == [1, 2, 3, 4, 5, 6, 7]
@@ -206,7 +206,7 @@ def test_a_tree_with_siblings_in_one_line():
 
 def test_a_zombie_is_told():
     zombie = (2, replace(COMMAND[1], state="Z", command=()))
-    line = of(moment("exit", "0", tree=(SHELL, PARENT, zombie)))
+    line = of(event("exit", "0", tree=(SHELL, PARENT, zombie)))
     assert repr(line).endswith("  sh ─ python3 ─ sh(1, ended)")
 
 
@@ -305,10 +305,10 @@ def test_a_click_on_a_mark_goes_there(show):
 def test_the_view_of_odd_recordings(show, line):
     page = show(line, width=380)
     assert page.locator("#here script").count() == 0
-    if line.recording.moments:
+    if line.recording.events:
         page.get_by_role("slider").focus()
         page.keyboard.press("End")
-        count = len(line.recording.moments)
+        count = len(line.recording.events)
         assert page.get_by_role("slider").get_attribute("aria-valuetext").startswith(f"{count} of")
     assert page.evaluate(LAYOUT_FAULTS) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 380

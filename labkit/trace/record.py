@@ -7,7 +7,6 @@ read (`labkit.trace.seccomp`). Reads; draws nothing.
 
 import json
 import os
-import secrets
 import select
 import socket
 import sys
@@ -64,18 +63,17 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Event:
     """A process at the beginning of a system call, before the kernel does it.
 
     Attributes:
-        time: seconds since the first moment. The time for which the recorder held the run is
+        time: seconds since the first event. The time for which the recorder held the run is
             taken off; the time that the kernel needs to wake the recorder (tens of
             microseconds, more under load) is not.
         call: "write" (to descriptor 1 or 2), "execve" (where PATH is searched, the last try),
             "mount", "clone" (also clone3) or "exit".
         words: write: the text; execve: the argument vector; mount: source, target and type ("" for
             none); clone: the namespaces asked for, "UTS", …; exit: the status.
-        flags: of mount and clone, else 0.
         who: the process.
         tree: the lab's shell and all below it, each with its depth.
         roles: of each process in the tree: "" for the shell, "parent" (in the lab), "init" (first
@@ -88,7 +86,6 @@ class Moment:
     time: float
     call: str
     words: tuple[str, ...]
-    flags: int
     who: Process
     tree: Tree
     roles: tuple[str, ...]
@@ -108,12 +105,12 @@ class Recording:
 
     Attributes:
         command: the command line.
-        moments: in the order in which the kernel let them go on.
+        events: in the order in which the kernel let them go on.
         output: what the terminal showed.
     """
 
     command: str
-    moments: tuple[Moment, ...]
+    events: tuple[Event, ...]
     output: str
 
 
@@ -143,7 +140,7 @@ def record(command: str, *, timeout: float = 30) -> Recording:
             raise
 
 
-def _observe(root: int, notification: seccomp.Notification, when: float) -> Moment | None:
+def _observe(root: int, notification: seccomp.Notification, when: float) -> Event | None:
     """Read what a process is about to do; None where it is the shell itself, or has left it."""
     thread, call, arguments, _ = notification
     low = arguments[0] & 0xFFFFFFFF  # of an int the kernel takes no more
@@ -154,7 +151,6 @@ def _observe(root: int, notification: seccomp.Notification, when: float) -> Mome
     if who is None:
         return None
     words: tuple[str, ...]
-    flags = 0
     with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as file:
         memory = file.fileno()
         if call == "write":
@@ -164,7 +160,6 @@ def _observe(root: int, notification: seccomp.Notification, when: float) -> Mome
             words = tuple(_strings(memory, arguments[1]))
         elif call == "mount":
             words = tuple(_string(memory, address) for address in arguments[:3])
-            flags = arguments[3]
         elif call == "exit":
             words = (str(low & 0xFF),)
         else:
@@ -176,7 +171,7 @@ def _observe(root: int, notification: seccomp.Notification, when: float) -> Mome
     # A prompt has no end of line; `env`, which shows PS1, does.
     prompt = call == "write" and PROMPT_MARK in words[0] and not words[0].endswith("\n")
     call = call.removesuffix("3")
-    return Moment(when, call, words, flags, who, tree, tuple(_roles(tree)), log, prompt)
+    return Event(when, call, words, who, tree, tuple(_roles(tree)), log, prompt)
 
 
 class _Recorder:
@@ -186,31 +181,30 @@ class _Recorder:
         self._shell: Shell | None = None
         self._given_up = False
         self._root = 0  # PID of the shell while we record, else 0
-        self._found: list[Moment] = []
+        self._found: list[Event] = []
         self._held = 0.0  # seconds for which the run stood still because of us
         self._problem: OSError | None = None
 
     def record(self, command: str, timeout: float) -> Recording:
-        address = f"labkit-{secrets.token_hex(16)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-            server.bind(f"\0{address}")
+            server.bind("")  # to an abstract address that is free, see unix(7)
             thread = threading.Thread(target=self._supervise, args=[server], daemon=True)
             thread.start()
             try:
-                output = self._run(address, command, timeout)
+                output = self._run(server.getsockname()[1:].decode(), command, timeout)
             finally:
                 server.shutdown(socket.SHUT_RDWR)  # tells the thread
                 thread.join()
         if self._problem:
             raise RecordError(
-                f"what a process calls could not be read: {self._problem}. Usually: tracing is "
+                f"what a process calls cannot be read: {self._problem}. Usually: tracing is "
                 "forbidden (cure: sysctl kernel.yama.ptrace_scope=1), or this /proc shows another "
                 "PID namespace"
             )
         if len(self._found) > MAX_EVENTS:
             raise RecordError(f"the run makes more than {MAX_EVENTS} calls; record a shorter one")
-        moments = list(_with_outcome(self._found))
-        timed = (replace(moment, time=moment.time - moments[0].time) for moment in moments)
+        events = list(_with_outcome(self._found))
+        timed = (replace(event, time=event.time - events[0].time) for event in events)
         return Recording(command, tuple(timed), output)
 
     def give_up(self) -> None:
@@ -241,9 +235,11 @@ class _Recorder:
             poll = select.poll()
             poll.register(listener, select.POLLIN)
             poll.register(server, 0)  # its end is reported unasked, as is that of the last caller
-            while poll.poll() == [(listener, select.POLLIN)]:
-                self._answer(listener)
-            os.close(listener)
+            try:
+                while poll.poll() == [(listener, select.POLLIN)]:
+                    self._answer(listener)
+            finally:
+                os.close(listener)
 
     def _answer(self, listener: int) -> None:
         came, count = time.monotonic(), len(self._found)
@@ -251,11 +247,11 @@ class _Recorder:
         if notification is None:
             return
         problem = None
-        # Kept before it goes on: the next moment, or the prompt, must find this one here.
+        # Kept before it goes on: the next event, or the prompt, must find this one here.
         if self._root and count <= MAX_EVENTS:
             try:
-                moment = _observe(self._root, notification, came - self._held)
-                self._found += [moment] if moment else []
+                event = _observe(self._root, notification, came - self._held)
+                self._found += [event] if event else []
             except OSError as error:
                 problem = error
         if seccomp.continue_(listener, notification):
@@ -285,18 +281,18 @@ def _settled_tree(root: int) -> Tree:
         before = tree
 
 
-def _with_outcome(moments: Sequence[Moment]) -> Iterator[Moment]:
+def _with_outcome(events: Sequence[Event]) -> Iterator[Event]:
     """Tell each execve that failed: the process is the same when it calls the next time.
 
     One that failed and is tried again was a search through PATH, and is left out.
     """
-    for number, moment in enumerate(moments, 1):
-        its = (later for later in moments[number:] if later.who.pid == moment.who.pid)
-        if moment.call != "execve" or not (later := next(its, None)):
-            yield moment
-        elif (later.call, later.words) != (moment.call, moment.words):
-            same = later.who.command == moment.who.command != moment.words
-            yield replace(moment, failed=same)
+    for number, event in enumerate(events, 1):
+        its = (later for later in events[number:] if later.who.pid == event.who.pid)
+        if event.call != "execve" or not (later := next(its, None)):
+            yield event
+        elif (later.call, later.words) != (event.call, event.words):
+            same = later.who.command == event.who.command != event.words
+            yield replace(event, failed=same)
 
 
 def _roles(tree: Tree) -> Iterator[str]:

@@ -3,8 +3,6 @@
 A process puts a filter on itself and hands a descriptor, the listener, to its supervisor. Whatever
 it then starts has the filter too. At each call that the filter names the kernel lets the caller
 stand still in it until the supervisor answers. No tracing is involved and nothing is changed.
-
-What is done with the answer does not belong here.
 """
 
 import ctypes
@@ -102,7 +100,7 @@ def receive(listener: int) -> Notification | None:
         None where the caller was killed or interrupted meanwhile.
 
     Raises:
-        OSError: the listener is no listener, or the kernel refused.
+        OSError: the kernel refused.
     """
     buffer = bytearray(_NOTIFICATION.size)
     try:

@@ -15,7 +15,7 @@ from labkit.view.text import columns, fit_columns, markup, visible
 
 if TYPE_CHECKING:
     from labkit.procfs import Process
-    from labkit.trace.record import Moment, Recording, Tree
+    from labkit.trace.record import Event, Recording, Tree
 
 LANES = ("parent", "init", "command")
 NOTHING = "no moments"
@@ -28,7 +28,7 @@ _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 @dataclass(frozen=True, repr=False)
 class TimeLine(Picture):
-    """A run, moment by moment. In a notebook it has a slider and real times.
+    """A run, event by event. In a notebook it has a slider and real times.
 
     What is saved with a notebook shows the order alone, which is the same in every run.
 
@@ -39,22 +39,22 @@ class TimeLine(Picture):
     recording: "Recording"
 
     def __repr__(self) -> str:
-        """One line a moment, with the process tree at that moment; numbers are PIDs inside."""
-        moments = self.recording.moments
-        pids = [f"PID {pid}" if (pid := _inside(m.who)) else "" for m in moments]
+        """One line an event, with the process tree at that moment; numbers are PIDs inside."""
+        events = self.recording.events
+        pids = [f"PID {pid}" if (pid := _inside(m.who)) else "" for m in events]
         digits = max(map(len, pids), default=0)
-        trees = [_chain(moment.tree) for moment in moments]
+        trees = [_chain(event.tree) for event in events]
         room = min(max(map(columns, trees), default=0), _COLUMNS // 2)
         rows = [
             fit_columns(
-                f"{number:>4}  {moment.role:<7} {pid:<{digits}}  {_what(moment)}",
+                f"{number:>4}  {event.role:<7} {pid:<{digits}}  {_what(event)}",
                 _COLUMNS - 2 - room,
             )
-            for number, (pid, moment) in enumerate(zip(pids, moments, strict=True), 1)
+            for number, (pid, event) in enumerate(zip(pids, events, strict=True), 1)
         ]
         width = max(map(columns, rows), default=0)
         lines = []
-        for step, places in _by_step(moments):
+        for step, places in _by_step(events):
             lines.append(f"{step}{'' if places else f': {_NO_CALL}'}")
             for place in places:
                 row, tree = rows[place], fit_columns(trees[place], room)
@@ -62,19 +62,19 @@ class TimeLine(Picture):
         return "\n".join(lines or [NOTHING])
 
     def html(self) -> str:
-        """The lanes, and a sentence for each moment."""
+        """The lanes, and a sentence for each event."""
         rows = "".join(
-            f"<li>{markup(_sentence(moment))}<br><small>{markup(_chain(moment.tree))}</small></li>"
-            for moment in self.recording.moments
+            f"<li>{markup(_sentence(event))}<br><small>{markup(_chain(event.tree))}</small></li>"
+            for event in self.recording.events
         )
         return figure("lk-run", f"{self._lanes()}<ol>{rows}</ol>", "Time line")
 
     def _lanes(self) -> str:
-        """Step by step the moments, each in the lane of the process that calls."""
-        moments = self.recording.moments
+        """Step by step the events, each in the lane of the process that calls."""
+        events = self.recording.events
         parts = []
-        for step, places in _by_step(moments):
-            marks = " ".join(_mark(moments, place) for place in places)
+        for step, places in _by_step(events):
+            marks = " ".join(_mark(events, place) for place in places)
             if not places:
                 marks = f'<span class="lk-moment lk-lives-parent"><small>{_NO_CALL}</small></span>'
             parts.append(f'<div><strong>{step}</strong><div class="lk-marks">{marks}</div></div>')
@@ -89,98 +89,98 @@ class TimeLine(Picture):
         """Return what a notebook shows, with a slider and real times."""
         return View(
             lanes=figure("lk-run", self._lanes(), "Time line"),
-            ruler=_ruler([moment.time * 1000 for moment in self.recording.moments]),
+            ruler=_ruler([event.time * 1000 for event in self.recording.events]),
             frames=list(self.frames()),
         )
 
     def frames(self) -> Iterator[dict[str, str]]:
-        """Yield what the view with the slider shows at each moment: a sentence, and all else."""
-        moments = self.recording.moments
-        deepest = max((len(moment.tree) for moment in moments), default=0)
-        for number, (step, moment) in enumerate(zip(_steps(moments), moments, strict=True), 1):
-            place = f"{number} of {len(moments)}"
-            log, sentence = moment.log, _sentence(moment)
+        """Yield what the view with the slider shows at each event: a sentence, and all else."""
+        events = self.recording.events
+        deepest = max((len(event.tree) for event in events), default=0)
+        for number, (step, event) in enumerate(zip(_steps(events), events, strict=True), 1):
+            place = f"{number} of {len(events)}"
+            log, sentence = event.log, _sentence(event)
             line = markup(f"{_clock(log.time)}  {log.level}: {log.message}") if log else "&nbsp;"
             rows = [
-                f"<tr{' class=lk-calls' * (process.pid == moment.who.pid)}>"
+                f"<tr{' class=lk-calls' * (process.pid == event.who.pid)}>"
                 f'<td style="padding-left:{6 + 14 * max(0, min(depth, 8) - 1)}px">'
                 f"{'└ ' * bool(depth)}{markup(process.name)}<td>{process.pid}"
                 f"<td>{_inside(process) or '–'}"
                 f"<td>{markup(' '.join(process.command)) or '(has ended)'}"
-                for depth, process in moment.tree
+                for depth, process in event.tree
             ]
             rows += ["<tr><td>&nbsp;"] * (deepest - len(rows))  # so that nothing jumps
             yield {
                 "sentence": f"{place}: {sentence}",
-                "html": f"<p>{place} · after {moment.time * 1000:.1f} ms · step {_title(step)}</p>"
+                "html": f"<p>{place} · after {event.time * 1000:.1f} ms · step {_title(step)}</p>"
                 f"<strong>{markup(sentence)}</strong><code>{line}</code>"
                 f"<table><tr><th>process<th>PID in the lab<th>PID inside<th>command line"
                 f"{''.join(rows)}</table>",
             }
 
 
-def _what(moment: "Moment") -> str:
-    """Say what a moment does, in a few words."""
-    words = " ".join(moment.words)
-    if moment.log:
-        return f"log: {visible(moment.log.message)}"
-    if moment.prompt:
+def _what(event: "Event") -> str:
+    """Say what an event does, in a few words."""
+    words = " ".join(event.words)
+    if event.log:
+        return f"log: {visible(event.log.message)}"
+    if event.prompt:
         return "first prompt"
-    if moment.call == "write":
+    if event.call == "write":
         return f"print {visible(words)}"
-    if moment.call == "clone":
+    if event.call == "clone":
         return f"clone, new: {words}" if words else "fork"
-    if moment.call == "mount":
-        return f"mount {_mount(moment)}"
-    if moment.call == "execve":
-        return visible(f"exec {words}{': fails' * moment.failed}")
-    return visible(f"{moment.call} {words}")
+    if event.call == "mount":
+        return f"mount {_mount(event)}"
+    if event.call == "execve":
+        return visible(f"exec {words}{': fails' * event.failed}")
+    return visible(f"{event.call} {words}")
 
 
-def _mount(moment: "Moment") -> str:
-    source, target, fstype = map(visible, moment.words)
+def _mount(event: "Event") -> str:
+    source, target, fstype = map(visible, event.words)
     return f"{source} on {target}" if fstype else f"{target}, how it propagates"
 
 
-def _sentence(moment: "Moment") -> str:
-    """Say what happens at a moment."""
-    who = f"PID {_inside(moment.who)}, {moment.role}," if _inside(moment.who) else "The parent"
-    words = visible(" ".join(moment.words))
-    if moment.log:
-        return f"{who} writes to the log: {visible(moment.log.message)}"
-    if moment.prompt:
+def _sentence(event: "Event") -> str:
+    """Say what happens at an event."""
+    who = f"PID {_inside(event.who)}, {event.role}," if _inside(event.who) else "The parent"
+    words = visible(" ".join(event.words))
+    if event.log:
+        return f"{who} writes to the log: {visible(event.log.message)}"
+    if event.prompt:
         return f"{who} shows the shell's first prompt."
-    if moment.call == "write":
+    if event.call == "write":
         return f"{who} writes: {words}" if words else f"{who} writes nothing."
-    if moment.call == "exit":
+    if event.call == "exit":
         return f"{who} ends with status {words}."
-    if moment.call == "mount":
-        return f"{who} calls mount: {_mount(moment)}."
-    if moment.call == "clone" and words:
+    if event.call == "mount":
+        return f"{who} calls mount: {_mount(event)}."
+    if event.call == "clone" and words:
         return f"{who} calls clone: a copy of itself will be PID 1 in new namespaces: {words}."
-    if moment.call == "clone":
+    if event.call == "clone":
         return f"{who} forks: a copy of itself will run beside it."
-    if moment.failed:
+    if event.failed:
         return f"{who} calls exec, which fails: {words}"
-    if moment.role == "parent":
+    if event.role == "parent":
         return f"A copy of the shell calls exec and becomes the parent: {words}"
-    if moment.role == "command":
+    if event.role == "command":
         return f"{who} calls exec and becomes: {words}"
-    if moment.words[:1] == (SELF,):
+    if event.words[:1] == (SELF,):
         return f"{who} still a copy of the parent, calls exec to start its program anew: {words}"
     return f"{who} calls exec. The same process goes on as the command: {words}"
 
 
-def _steps(moments: Sequence["Moment"]) -> list[int]:
-    """Say which of the four steps each moment belongs to."""
+def _steps(events: Sequence["Event"]) -> list[int]:
+    """Say which of the four steps each event belongs to."""
     found: list[int] = []
     cloned = False
-    for moment in moments:
-        cloned = cloned or moment.call == "clone"
-        if moment.role == "parent":
-            step = 3 if cloned else 2 if moment.call != "execve" else 1
+    for event in events:
+        cloned = cloned or event.call == "clone"
+        if event.role == "parent":
+            step = 3 if cloned else 2 if event.call != "execve" else 1
         else:
-            step = 3 if moment.words[:1] == (SELF,) else 4
+            step = 3 if event.words[:1] == (SELF,) else 4
         found.append(max([step, *found[-1:]]))
     return found
 
@@ -214,9 +214,9 @@ def _chain(tree: "Tree") -> str:
     return write(0, len(tree)) if tree else ""
 
 
-def _by_step(moments: Sequence["Moment"]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each step's title and the places of its moments."""
-    steps = _steps(moments)
+def _by_step(events: Sequence["Event"]) -> Iterator[tuple[str, list[int]]]:
+    """Yield each step's title and the places of its events."""
+    steps = _steps(events)
     for step in range(1, len(STEPS) + 1):
         places = [place for place, found in enumerate(steps) if found == step]
         # Parsing asks the kernel for nothing, and is a step all the same.
@@ -228,31 +228,31 @@ def _title(step: int) -> str:
     return f"{step} {STEPS[step - 1][0]}"
 
 
-def _mark(moments: Sequence["Moment"], place: int) -> str:
-    """Draw a moment: its number, who calls and what, in lanes of those that are alive."""
-    moment, before = moments[place], moments[max(0, place - 1)]
-    alive = [role for role in LANES if _alive(moment, role)]
+def _mark(events: Sequence["Event"], place: int) -> str:
+    """Draw an event: its number, who calls and what, in lanes of those that are alive."""
+    event, before = events[place], events[max(0, place - 1)]
+    alive = [role for role in LANES if _alive(event, role)]
     looks = [f"lk-lives-{role}" for role in alive]
     looks += [f"lk-born-{role}" for role in alive if not _alive(before, role)]
     return (
         f'<span class="lk-moment {" ".join(looks)}" data-moment="{place + 1}" '
-        f'title="{markup(_sentence(moment))}"><span class="lk-{moment.role}">'
-        f"<b>{place + 1}</b> <i>{moment.role}</i> {_kind(moment)}</span></span>"
+        f'title="{markup(_sentence(event))}"><span class="lk-{event.role}">'
+        f"<b>{place + 1}</b> <i>{event.role}</i> {_kind(event)}</span></span>"
     )
 
 
-def _kind(moment: "Moment") -> str:
-    if moment.call == "clone":
-        return "clone" if moment.words else "fork"
-    if moment.call == "write":
-        return "log" if moment.log else "prompt" if moment.prompt else "print"
-    return "exec" if moment.call == "execve" else moment.call
+def _kind(event: "Event") -> str:
+    if event.call == "clone":
+        return "clone" if event.words else "fork"
+    if event.call == "write":
+        return "log" if event.log else "prompt" if event.prompt else "print"
+    return "exec" if event.call == "execve" else event.call
 
 
-def _alive(moment: "Moment", role: str) -> bool:
+def _alive(event: "Event", role: str) -> bool:
     return any(
         name == role and process.state != "Z"
-        for (_, process), name in zip(moment.tree, moment.roles, strict=True)
+        for (_, process), name in zip(event.tree, event.roles, strict=True)
     )
 
 
