@@ -1,8 +1,8 @@
-"""Marks one notebook that was handed in: what its answers do, and whether it runs.
+"""Grades one notebook that was handed in: what its answers do, and whether it runs.
 
-`labkit grade` starts this as a program, in a hardened sandbox of its own, and reads a line of JSON
-for each thing that is found out. The answers are judged first, from the notebook's file: what the
-notebook does when it runs can't change a verdict any more.
+`labkit grade` starts this as a program, in a hardened sandbox of its own, and reads the last line
+of JSON that it prints. The answers are judged first, from the notebook's file: what the notebook
+does when it runs can't change a verdict any more.
 """
 
 import contextlib
@@ -13,71 +13,61 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.session import Session
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode, from_dict
 
 from labkit import exercise, hardened, procfs
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.verdict import cells, judge
+from labkit.errors import printable
+from labkit.exercise.trial import Limits
+from labkit.exercise.verdict import METADATA, cells, judge
 
-JUDGED = 60  # seconds for all that a judge does with one answer
-SHOWN = 300  # characters of a message
-START = 120  # seconds that a kernel may take to come up
-BEAT = 50  # milliseconds between two looks at a kernel's processes
-LOW = 10  # a tenth of the share that others have of the processor, see setpriority(2)
-AT_ONCE = 100  # messages of a kernel between two such looks
-MARK = "✓ {} passed"  # the first line of a verdict, as a notebook shows it
+JUDGE_TIMEOUT = 60  # seconds for all that a judge does with one answer
+START_TIMEOUT = 120  # seconds that a kernel may take to come up
+POLL_INTERVAL = 0.05  # seconds between two looks at a kernel's processes
+NICE = 10  # a tenth of the share that others have of the processor, see setpriority(2)
+MAX_MESSAGE = 300  # characters
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a notebook may use before it is stopped.
-
-    Attributes:
-        seconds: for one cell. The whole notebook may take five times as long.
-        memory: MiB, of all its processes together.
-        processes: at the same time.
-        output: bytes that it prints or shows.
-        file: MiB, of each file that it writes.
-    """
-
-    seconds: float = 60
-    memory: int = 1024
-    processes: int = 64
-    output: int = 20_000_000
-    file: int = 64
-
-    @property
-    def total(self) -> float:
-        """Seconds for the whole notebook."""
-        return 5 * self.seconds
-
-
-class Stopped(Exception):
-    """A cell that failed, or was stopped; the message says why, beginning with a verb or colon."""
-
-
 def main(words: list[str]) -> int:
-    """Mark a notebook.
+    """Grade a notebook.
 
     Args:
         words: the notebook's file, a file with the runtime after it as JSON, the exercises that it
             should hold with commas between, a folder that it can write, and `Limits` as JSON.
     """
-    path, runtime, exercises, folder, limits = words
-    files = json.loads(Path(runtime).read_text(encoding="utf-8"))
+    path, files, exercises, folder, limits = words
+    runtime = json.loads(Path(files).read_text(encoding="utf-8"))
+    verdicts: dict[str, tuple[bool, str]] = {}
     for name in filter(None, exercises.split(",")):
-        passed, message = verdict(Path(path), name, files)
-        _tell(exercise=name, passed=passed, message=message)
+        verdicts[name] = verdict(Path(path), name, runtime)
+        _tell(verdicts, problem="its worker ended")
     runs, claimed = run(Path(path), Path(folder), Limits(**json.loads(limits)))
-    _tell(runs=runs, claimed=sorted(claimed), showed=sorted(shown(Path(path))))
+    shows = dict.fromkeys(shown(Path(path)), "the answer was changed afterwards")
+    for name, why in (shows | dict.fromkeys(claimed, "`check` was changed")).items():
+        passed, message = verdicts.get(name, (True, ""))
+        if not passed:
+            said = f"the notebook shows it as passed, and it is not: {why}; {message}"
+            verdicts[name] = (False, said)
+    _tell(verdicts, runs=runs)
     return 0
+
+
+def total(limits: Limits) -> float:
+    """Return how many seconds a whole notebook may run whose cells have these limits."""
+    return 5 * limits.seconds
 
 
 def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, str]:
@@ -102,10 +92,10 @@ def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, st
         return False, f"no cell of the notebook begins with {ANSWER} {name}"
 
     def late(*_: object) -> None:
-        raise TimeoutError(f"not done after {JUDGED} s")
+        raise TimeoutError(f"not done after {JUDGE_TIMEOUT} s")
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(JUDGED)
+    signal.alarm(JUDGE_TIMEOUT)
     try:
         said = judge(found, text, runtime)
     except Exception as error:  # an answer that a judge was not made for
@@ -117,29 +107,19 @@ def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, st
 
 
 def shown(path: Path) -> set[str]:
-    """Return the exercises that a notebook's saved outputs show as passed.
-
-    Args:
-        path: the notebook.
-    """
-    found = set()
-    with contextlib.suppress(
-        OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError
-    ):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "code" and not workbook.is_magic(source, SOLUTION):
-                found |= _passes(json.dumps(cell["outputs"], ensure_ascii=False))
-    return found
+    """Return the exercises that a notebook's saved outputs show as passed."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        return _passes(json.loads(path.read_text(encoding="utf-8"))["cells"])
+    return set()
 
 
 def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
-    """Run a notebook from top to bottom, in a kernel of its own.
+    """Run a notebook from top to bottom, in a lab kernel of its own.
 
     Args:
         path: the notebook.
         folder: all that it can write.
-        limits: what it may use.
+        limits: what it may use; the seconds are for one cell.
 
     Returns:
         what went wrong first, or "", and the exercises that it showed as passed.
@@ -148,218 +128,175 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
         found = workbook.cells(path)
     except workbook.WorkbookError as error:
         return _nameless(error, path), set()
-    claimed: set[str] = set()
+    cells = [{"cell_type": kind, "source": text, "metadata": {}} for kind, text in found]
+    book = from_dict({"cells": cells, "metadata": {}})
+    watch, place = None, "the kernel did not start"
+    manager: Any = _manager(folder)
+    client: Any = _Client(
+        book,
+        km=manager,
+        startup_timeout=START_TIMEOUT,
+        shutdown_kernel="immediate",
+        store_widget_state=False,
+    )
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
-        with Kernel(folder, limits) as kernel:
-            for position, (kind, source) in enumerate(found, 1):
-                if kind != "code":
-                    continue
-                try:
-                    text = kernel.execute(source)
-                except Stopped as error:
-                    return _short(f"cell {position}{error}"), claimed
-                if not workbook.is_magic(source, SOLUTION):
-                    claimed |= _passes(text)
-    except Stopped as error:
-        return _short(f"the kernel{error}"), claimed
-    return "", claimed
+        with client.setup_kernel(cleanup_kc=True, cwd=str(folder), **silent):
+            watch = _Watch(manager.provisioner.pid, client.kc.session, limits)
+            for position, cell in enumerate(book.cells, 1):
+                place = f"cell {position}"
+                watch.cell_end = time.monotonic() + limits.seconds
+                client.execute_cell(cell, position - 1)
+        problem = ""
+    except Exception as error:  # a kernel may send whatever it likes
+        exceeded = watch.exceeded if watch else ""
+        problem = f"{place} {exceeded}" if exceeded else f"{place}: {_reason(error, limits)}"
+    finally:
+        if watch:
+            watch.done.set()
+    return _short(problem), _passes(book.cells)
 
 
-class Kernel:
-    """A lab kernel in a hardened sandbox, watched from outside. A context manager."""
+def _manager(folder: Path) -> AsyncKernelManager:
+    """Return what starts a lab kernel in a hardened sandbox."""
+    # However many its processes become, whatever watches them comes first.
+    start = ["nice", "-n", str(NICE), sys.executable, "-Ps", "-m", "labkit.hardened", "--kernel"]
+    spec = {
+        "argv": [*start, str(folder), "-f", "{connection_file}"],
+        "env": dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "LABKIT_MINE"), str(folder)),
+        "display_name": "lab",
+        "language": "python",
+    }
+    (folder / "kernels" / "lab").mkdir(parents=True)
+    (folder / "kernels" / "lab" / "kernel.json").write_text(json.dumps(spec))
+    return AsyncKernelManager(
+        kernel_name="lab",
+        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(folder / "kernels")]),
+        session=_CountingSession(),
+        transport="ipc",
+        connection_file=str(folder / "kernel.json"),
+    )
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        """Start it, and wait until it takes cells.
+
+class _Client(NotebookClient):
+    """Keeps, of all that a notebook prints and shows, the verdicts alone."""
+
+    def output(self, outs: list[NotebookNode], msg: dict[str, Any], *place: Any) -> Any:
+        told = METADATA in msg["content"].get("metadata", {})
+        return super().output(outs, msg, *place) if told else None
+
+
+class _CountingSession(Session):
+    """Counts the bytes that a kernel sends."""
+
+    received = 0
+
+    def deserialize(self, msg_list: Any, *args: Any, **options: Any) -> Any:
+        self.received += sum(map(len, msg_list))
+        return super().deserialize(msg_list, *args, **options)
+
+
+class _Watch(threading.Thread):
+    """Ends a kernel that uses more than it may.
+
+    Attributes:
+        cell_end: when the cell that runs has had its time, by `time.monotonic`.
+        exceeded: which limit ended the kernel, in words; "" while none did.
+        done: set, it ends the watch.
+    """
+
+    def __init__(self, launcher: int, session: _CountingSession, limits: Limits) -> None:
+        """Set what the Linux kernel itself watches, and begin, before a line of the notebook runs.
 
         Args:
-            folder: all that it can write.
+            launcher: PID of the sandbox's launcher.
+            session: what the kernel sends on.
             limits: what it may use.
-
-        Raises:
-            Stopped: it did not come up.
         """
-        from jupyter_client.blocking.client import BlockingKernelClient
-        from jupyter_client.connect import write_connection_file
+        super().__init__(daemon=True)
+        self.launcher, self.session, self.limits = launcher, session, limits
+        self.end = self.cell_end = time.monotonic() + total(limits)
+        self.exceeded, self.done = "", threading.Event()
+        pid = [process.pid for _, process in procfs.tree(launcher)][2]  # PID 2 of its sandbox
+        self.others = _pids() - {pid}
+        # Threads count as well. Between two of our looks no kernel gets further than this.
+        hardened.limit(resource.RLIMIT_NPROC, 4 * limits.processes, pid)
+        hardened.limit(resource.RLIMIT_DATA, limits.memory * 2**20, pid)
+        hardened.limit(resource.RLIMIT_FSIZE, limits.file * 2**20, pid)
+        hardened.limit(resource.RLIMIT_CORE, 0, pid)
+        self.start()
 
-        self.limits, self.printed = limits, 0
-        self._end = time.monotonic() + limits.total
-        place = str(folder / "kernel.json")
-        key = os.urandom(16).hex().encode()
-        write_connection_file(place, transport="ipc", ip=str(folder / "k"), key=key)
-        command = [sys.executable, "-Ps", "-m", "labkit.hardened", "--kernel", str(folder)]
-        self._launcher = subprocess.Popen(
-            [*command, "-f", place],
-            cwd=folder,
-            env=os.environ | _environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # However many they become, whoever watches them comes first.
-        os.setpriority(os.PRIO_PROCESS, self._launcher.pid, LOW)
-        self._client = BlockingKernelClient(connection_file=place)
-        self._client.load_connection_file()
-        self._client.start_channels(stdin=False, hb=False, control=False)
-        try:
-            self._wait_until_ready(time.monotonic() + START)
-            self._fence()
-        except (Stopped, OSError) as error:
-            self.close()
-            raise Stopped(f" did not start: {error}") from None
+    def run(self) -> None:
+        """Look again and again."""
+        while not self.done.wait(POLL_INTERVAL):
+            self.exceeded = self._excess()
+            if self.exceeded:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.launcher, signal.SIGKILL)
+                return
 
-    def execute(self, source: str) -> str:
-        """Run a cell to its end.
-
-        Args:
-            source: its text.
-
-        Returns:
-            the first part of what it printed and showed.
-
-        Raises:
-            Stopped: it failed, or had to be stopped.
-        """
-        message = self._client.execute(source, allow_stdin=False)
-        end = time.monotonic() + self.limits.seconds
-        text, replied, idle = "", False, False
-        while not (replied and idle):
-            self._must_be_within_limits(end)
-            for channel, content in self._received(message):
-                if channel == "shell":
-                    replied = True
-                    if content.get("status") == "error":
-                        raise Stopped(f": {self._error(content)}")
-                elif content.get("execution_state") == "idle":
-                    idle = True
-                elif len(text) < 100_000:
-                    data = json.dumps(content.get("data", {}), ensure_ascii=False)
-                    text += str(content.get("text", "")) + data
-        return text
-
-    def close(self) -> None:
-        """End it and everything that it started."""
-        self._client.stop_channels()
-        hardened.end(self._launcher)
-
-    def __enter__(self) -> "Kernel":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _processes(self) -> list[procfs.Process]:
-        """The kernel, which is PID 2 of its sandbox, and what it started."""
-        return [process for _, process in procfs.tree(self._launcher.pid)][2:]
-
-    def _fence(self) -> None:
-        """Set what the Linux kernel itself watches, before a line of the notebook runs."""
-        pid = self._processes()[0].pid
-        data, size = self.limits.memory * 2**20, self.limits.file * 2**20
-        # Threads count as well. Between two of our looks nobody gets further than this.
-        tasks = 4 * self.limits.processes
-        for kind, most in (
-            (resource.RLIMIT_NPROC, tasks),
-            (resource.RLIMIT_DATA, data),
-            (resource.RLIMIT_FSIZE, size),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            hardened.limit(kind, most, pid)
-
-    def _must_be_within_limits(self, end: float) -> None:
+    def _excess(self) -> str:
         limits, now = self.limits, time.monotonic()
-        processes = self._processes()
-        if self._launcher.poll() is not None or not processes:
-            raise Stopped(": the kernel ended in it")
-        if len(processes) > limits.processes:
-            raise Stopped(f" had more than {limits.processes} processes at once")
-        if _memory(processes, limits.memory * 1024) > limits.memory * 1024:
-            raise Stopped(f" used more than {limits.memory} MiB of memory")
-        if self.printed > limits.output:
-            raise Stopped(f" printed more than {limits.output / 1e6:g} MB")
-        if now > end:
-            raise Stopped(f" was stopped after {limits.seconds:g} s")
-        if now > self._end:
-            raise Stopped(f" was stopped: the notebook had run for {limits.total:g} s")
-
-    def _error(self, content: dict[str, Any]) -> str:
-        name, value = str(content.get("ename")), str(content.get("evalue"))
-        if name == "MemoryError":
-            value = value or f"it may use {self.limits.memory} MiB"
-        return f"{name}: {value}".strip(": \n").partition("\n")[0]
-
-    def _received(self, message: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Wait for BEAT at most; yield channel and content of what answers a message."""
-        import zmq
-
-        channels = {"iopub": self._client.iopub_channel, "shell": self._client.shell_channel}
-        poller = zmq.Poller()
-        for channel in channels.values():
-            poller.register(channel.socket, zmq.POLLIN)
-        ready = dict(poller.poll(BEAT))
-        session = self._client.session
-        for name, channel in channels.items():
-            if channel.socket not in ready:
-                continue
-            with contextlib.suppress(zmq.Again):
-                for _ in range(AT_ONCE):
-                    frames = channel.socket.recv_multipart(zmq.NOBLOCK)
-                    self.printed += sum(map(len, frames))
-                    if self.printed > self.limits.output:
-                        return
-                    with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
-                        found = session.deserialize(session.feed_identities(frames)[1])
-                        if found["parent_header"].get("msg_id") == message:
-                            yield name, dict(found["content"])
-
-    def _wait_until_ready(self, end: float) -> None:
-        """Ask again and again: what it says before our subscription is there nobody hears."""
-        heard: set[str] = set()
-        while heard != {"shell", "iopub"}:
-            message = self._client.kernel_info()
-            heard = set()
-            soon = time.monotonic() + 1
-            while heard != {"shell", "iopub"} and time.monotonic() < soon:
-                heard |= {name for name, _ in self._received(message)}
-                if self._launcher.poll() is not None:
-                    raise Stopped(f"it ended with status {self._launcher.returncode}")
-            if time.monotonic() > end:
-                raise Stopped(f"it was not ready after {START} s")
+        # The worker has a PID namespace of its own: whatever is new in it is the notebook's.
+        pids = _pids() - self.others
+        if len(pids) > limits.processes:
+            return f"had more than {limits.processes} processes at once"
+        if _memory(pids, limits.memory * 1024) > limits.memory * 1024:
+            return f"used more than {limits.memory} MiB of memory"
+        if self.session.received > limits.output:
+            return f"printed more than {limits.output / 1e6:g} MB"
+        if now > self.cell_end:
+            return f"was stopped after {limits.seconds:g} s"
+        return f"was stopped: the notebook had run for {total(limits):g} s" * (now > self.end)
 
 
-def _memory(processes: list[procfs.Process], enough: int) -> int:
+def _reason(error: Exception, limits: Limits) -> str:
+    """Say in a line why a cell did not come to its end."""
+    if isinstance(error, DeadKernelError):
+        return "the kernel ended in it"
+    name, value = type(error).__name__, str(error)
+    if isinstance(error, CellExecutionError):
+        name, value = str(error.ename), str(error.evalue)
+    if name == "MemoryError":
+        value = value or f"it may use {limits.memory} MiB"
+    return f"{name}: {value}".strip(": \n").partition("\n")[0]
+
+
+def _pids() -> set[int]:
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()}
+
+
+def _memory(pids: set[int], enough: int) -> int:
     """Return how much memory processes use together, in KiB.
 
-    What several share counts for each, which is quickly known; where that is more than enough,
-    each part counts once, see proc_pid_smaps(5).
+    What several share counts for each, which is quickly known: nothing here waits for a process
+    that is about to fork. Where that is more than enough, each part counts once, see
+    proc_pid_smaps(5).
     """
-    used = sum(process.resident for process in processes)
+    used = sum(_field(pid, "statm", r"\d+ (\d+)") for pid in pids) * resource.getpagesize() // 1024
     if used <= enough:
         return used
-    used = 0
-    for process in processes:
-        with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-            used += int(re.findall(r"^Pss: +(\d+)", rollup, re.MULTILINE)[0])
-    return used
+    return sum(_field(pid, "smaps_rollup", r"Pss: +(\d+)") for pid in pids)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    return {
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "IPYTHONDIR": str(folder / ".ipython"),
-        "LABKIT_MINE": str(folder),
-    }
+def _field(pid: int, name: str, pattern: str) -> int:
+    """Return a number from a file that tells of a process; 0 where that has ended."""
+    with contextlib.suppress(OSError):
+        found = re.search(pattern, Path(f"/proc/{pid}/{name}").read_text())
+        return int(found[1]) if found else 0
+    return 0
 
 
-def _passes(text: str) -> set[str]:
-    return set(re.findall(MARK.format(f"({exercise.NUMBER.pattern})"), text))
+def _passes(found: list[NotebookNode]) -> set[str]:
+    """Return the exercises that cells show as passed, those with a worked solution aside."""
+    passed = set()
+    with contextlib.suppress(LookupError, TypeError, AttributeError):
+        for cell in found:
+            if not workbook.is_magic("".join(cell["source"]), SOLUTION):
+                for output in cell.get("outputs", ()):
+                    told = output.get("metadata", {}).get(METADATA, {})
+                    passed |= {str(told["exercise"])} if told.get("passed") else set()
+    return passed
 
 
 def _nameless(error: Exception, path: Path) -> str:
@@ -368,13 +305,12 @@ def _nameless(error: Exception, path: Path) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(_ANSI.sub("", text).split())
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+    text = printable(" ".join(_ANSI.sub("", text).split()))
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} …"
 
 
-def _tell(**found: object) -> None:
-    print(json.dumps(found), flush=True)
+def _tell(verdicts: Mapping[str, tuple[bool, str]], runs: str = "", problem: str = "") -> None:
+    print(json.dumps({"verdicts": verdicts, "runs": runs, "problem": problem}), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from classroom import grade, report, worker
-from classroom.grade import Paper, Result
+from classroom import grade, report, submissions, worker
+from classroom.grade import Result
+from classroom.submissions import Submission
 from labkit import procfs
 from labkit.course import workbook
+from labkit.exercise.trial import Limits
 from tests.answers.stub import solution
 from tests.test_sandbox import ORDINARY, gone, until
 from tools.save import METADATA
@@ -101,17 +103,25 @@ def hand_in(folder, cells, name="03-mine.ipynb"):
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def scratch():
+    """A folder for temporary files that nobody else uses, and that every user can enter."""
+    with tempfile.TemporaryDirectory(prefix="grade-", dir="/tmp") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, scratch):
     """The rows of one run over all of HANDED_IN, by learner."""
     top = tmp_path_factory.mktemp("grade")
     for learner, cells in HANDED_IN.items():
         hand_in(top / "class" / learner, cells)
     limits = ["--seconds", "20", "--memory", "512"]
     command = labkit("grade", top / "class", "--out", top, *limits)
-    before = workers()
-    run = subprocess.run(command, capture_output=True, text=True)
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
-    assert workers() == before
+    assert left_behind(scratch) == ([], [])
     return rows(top)
 
 
@@ -120,16 +130,14 @@ def rows(folder):
         return {row["learner"]: row for row in csv.DictReader(file)}
 
 
-def workers():
-    """The folders that workers have, and the processes that have them as their home."""
-    places = set(Path(tempfile.gettempdir()).glob("labkit-grade-*"))
-    homes = {f"HOME={place}".encode() for place in places}
-    pids = set()
+def left_behind(scratch):
+    """The folders that workers have there, and the processes that have one as their home."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if homes & set((process / "environ").read_bytes().split(b"\0")):
-                pids.add(process)
-    return places, pids
+            if f"HOME={scratch}".encode() in (process / "environ").read_bytes():
+                pids.append(process)
+    return list(scratch.iterdir()), pids
 
 
 @pytest.mark.parametrize("learner", HANDED_IN)
@@ -168,12 +176,18 @@ def test_a_notebook_cannot_write_to_the_course(table):
     assert "I was here" not in Path(workbook.NOTEBOOKS, "00-start-here.ipynb").read_text()
 
 
-def start(folder, out):
+def start(folder, out, scratch):
     """Start a grader whose papers never end; return it and the PIDs of its workers."""
     for number in range(3):
         hand_in(folder / str(number), ["while True: pass"])
     command = labkit("grade", folder, "--out", out, "--seconds", "1000", "--workers", "2")
-    grader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    grader = subprocess.Popen(
+        command,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
     def running():
         found = [process for _, process in procfs.tree(grader.pid)]
@@ -183,24 +197,24 @@ def start(folder, out):
     return grader, [process.pid for _, process in procfs.tree(grader.pid)][1:]
 
 
-def test_ctrl_c_ends_all_that_was_started_and_leaves_a_table(tmp_path):
-    grader, pids = start(tmp_path / "class", tmp_path)
+def test_ctrl_c_ends_all_that_was_started_and_leaves_a_table(tmp_path, scratch):
+    grader, pids = start(tmp_path / "class", tmp_path, scratch)
     grader.send_signal(signal.SIGINT)
     said, errors = grader.communicate(timeout=30)
     assert grader.returncode == 130
     assert said.startswith("0 of 3 notebooks graded")
     assert errors == ""
     until(lambda: gone(pids))
+    assert left_behind(scratch) == ([], [])
     assert (tmp_path / "grades.csv").exists()
 
 
-def test_a_killed_grader_leaves_no_process(tmp_path):
-    before = workers()[0]
-    grader, pids = start(tmp_path / "class", tmp_path)
+def test_a_killed_grader_leaves_no_process(tmp_path, scratch):
+    grader, pids = start(tmp_path / "class", tmp_path, scratch)
     grader.kill()
     grader.communicate()
     until(lambda: gone(pids))
-    for folder in workers()[0] - before:
+    for folder in scratch.iterdir():
         grade._remove(folder)
 
 
@@ -235,16 +249,16 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
         assert table[learner]["03.1"] == "0"
         assert f"03: does not run to its end: {says}" in table[learner]["messages"]
         assert table[learner]["messages"].count(says) == 4
-    assert "could not be graded: cannot read 03-mine.ipynb" in table["link"]["messages"]
-    assert "could not be graded: 03-mine.ipynb is no file" in table["pipe"]["messages"]
+    for learner in ("link", "pipe"):
+        assert "could not be graded: 03-mine.ipynb is no file" in table[learner]["messages"]
 
 
 def test_a_folder_that_cannot_be_read_is_no_reason_to_grade_nobody(tmp_path):
     hand_in(tmp_path / "good", [RIGHT], "03-x.ipynb")
     (tmp_path / "locked").mkdir(mode=0)
-    ask = "from classroom import grade; from labkit.course import workbook\n"
+    ask = "from classroom import submissions; from labkit.course import workbook\n"
     ask += "from pathlib import Path; import sys\n"
-    ask += "print(grade.papers([Path(sys.argv[1])], workbook.NOTEBOOKS))"
+    ask += "with submissions.find([Path(sys.argv[1])], workbook.NOTEBOOKS) as found: print(found)"
     command = [*ORDINARY, sys.executable, "-c", ask, str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert "learner='good'" in run.stdout, run.stderr
@@ -257,6 +271,11 @@ def test_nothing_found_is_one_line_and_no_table(tmp_path):
     assert run.returncode == 1
     assert run.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def find(*folders):
+    with submissions.find(folders, workbook.NOTEBOOKS) as found:
+        return found
 
 
 def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
@@ -275,29 +294,31 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
         (top / name).touch()
     for name in ("learner-6.zip", "list.csv", "marks/grades.csv"):
         (top / name).touch()
-    found, problems = grade.papers([top], workbook.NOTEBOOKS)
-    assert [(paper.learner, paper.number) for paper in found] == [("learner-1", "01")]
+    found, problems = find(top)
+    assert [(submission.learner, submission.number) for submission in found] == [
+        ("learner-1", "01")
+    ]
     assert problems == [
         f"cannot use {top}/{line}"
         for line in (
-            "learner-6.zip: it is an archive, which has to be unpacked",
-            "learner-1/02-x.zip: it is an archive, which has to be unpacked",
+            "learner-5: it is a link",
+            "learner-6.zip: it cannot be unpacked: File is not a zip file",
+            "learner-7: it is a link",
+            "learner-1/02-x.zip: it cannot be unpacked: File is not a zip file",
             "learner-1/03-x.ipynb.txt: its name is not NN-….ipynb",
             "learner-1/Untitled.IPYNB: its name is not NN-….ipynb",
             "learner-1/b/04-x.ipynb: it lies below other notebooks",
             "learner-2/homework.ipynb: its name is not NN-….ipynb",
             "learner-4: it holds no notebook NN-….ipynb",
-            "learner-5: it is a link",
-            "learner-7: it is a link",
             "learner-3/77-mine.ipynb: no notebook 77 is known",
         )
     ]
 
 
 def learners(*folders):
-    found, problems = grade.papers(folders, workbook.NOTEBOOKS)
+    found, problems = find(*folders)
     assert problems == []
-    return [(paper.learner, paper.path.parent) for paper in found]
+    return [(submission.learner, submission.path.parent) for submission in found]
 
 
 def test_a_folder_with_notebooks_is_one_learner_and_any_other_holds_some(tmp_path):
@@ -325,17 +346,17 @@ def test_of_two_with_the_same_number_the_one_named_as_delivered_is_graded(tmp_pa
     delivered = workbook.notebook("03")[1].name
     for name in ("03-Copy1.ipynb", delivered):
         hand_in(tmp_path / "anna", [], name)
-    [paper] = grade.papers([tmp_path], workbook.NOTEBOOKS)[0]
-    assert paper.path.name == delivered
-    assert paper.note == f"graded was {delivered}, not 03-Copy1.ipynb"
+    [submission] = find(tmp_path)[0]
+    assert submission.path.name == delivered
+    assert submission.note == f"graded was {delivered}, not 03-Copy1.ipynb"
 
 
 EVIL = "<script>alert(1)</script>"
 
 
 def result(learner, passed=True, **more):
-    paper = Paper(learner, "03", Path("03-mine.ipynb"), ("03.1",))
-    return Result(paper, {"03.1": (passed, f"{EVIL}; found")}, **more)
+    submission = Submission(learner, "03", Path("03-mine.ipynb"), ("03.1",))
+    return Result(submission, {"03.1": (passed, f"{EVIL}; found")}, **more)
 
 
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path):
@@ -374,7 +395,9 @@ def test_the_table_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_an_answer_changed_after_its_check_is_told_from_a_changed_check(tmp_path):
     book = nbformat.v4.new_notebook(metadata=METADATA)
     output = nbformat.v4.new_output(
-        "execute_result", data={"text/plain": "✓ 03.1 passed\n  the kernel shows: it"}
+        "execute_result",
+        data={"text/plain": "✓ 03.1 passed\n  the kernel shows: it"},
+        metadata={"labkit": {"exercise": "03.1", "passed": True}},
     )
     book.cells = [nbformat.v4.new_code_cell(CHECK, outputs=[output])]
     nbformat.write(book, tmp_path / "03-mine.ipynb")
@@ -412,5 +435,5 @@ def test_a_table_that_cannot_be_written_is_told_before_the_work(monkeypatch, cap
 def test_a_file_that_is_no_notebook_is_not_told_by_our_name_for_it(tmp_path):
     path = tmp_path / "handed-in.ipynb"
     path.write_text('{"nbformat": 3, "worksheets": [{"cells": []}]}')
-    said = {worker.verdict(path, "01.1", {})[1], worker.run(path, tmp_path, worker.Limits())[0]}
+    said = {worker.verdict(path, "01.1", {})[1], worker.run(path, tmp_path, Limits())[0]}
     assert said == {"it is not a Jupyter notebook. Is it half saved, or another kind of file?"}

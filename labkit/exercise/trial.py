@@ -102,7 +102,7 @@ class SandboxedRun:
                 # -P, -s: what an earlier run left in the folder is no module of the launcher.
                 [sys.executable, "-Ps", "-m", "labkit.hardened", *words],
                 cwd=folder,
-                env=_environment(folder),
+                env=environment(folder),
                 stdin=theirs if terminal else subprocess.DEVNULL,
                 stdout=theirs,
                 stderr=theirs,
@@ -343,8 +343,12 @@ def _tells_of_us(proc: str) -> bool:
         return not Path(proc, "version").exists()
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """What every run starts with, whatever is set around it."""
+def environment(folder: Path) -> dict[str, str]:
+    """Return what every sandboxed program starts with, whatever is set around it.
+
+    Args:
+        folder: its home, and where it puts temporary files.
+    """
     here = Path(sys.executable).parent
     return {
         "PATH": f"{here}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from pathlib import Path
+from typing import Any
 
 from labkit import exercise
 from labkit.course import workbook
 from labkit.exercise import Exercise, Incorrect
 from labkit.exercise.trial import NoSandbox
 
+METADATA = "labkit"  # the key of what an output's metadata says of a verdict
 SHOWN = 300  # characters of what was found
 # What a machine runs out of, whatever an answer does.
 SHORT_OF = (ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM, EAGAIN)
@@ -66,6 +68,10 @@ class Verdict:
             lines += ["  your answer printed:"]
             lines += [f"  | {line}" for line in self.output.splitlines()]
         return "\n".join(lines)
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Tell in the output's metadata, where it is data, what text and HTML tell a person."""
+        return {}, {METADATA: {"exercise": self.number, "passed": self.passed}}
 
     def _repr_html_(self) -> str:
         color = (

@@ -1,0 +1,242 @@
+"""Finds what learners handed in: notebooks in folders, and in zip files.
+
+A zip file is what `labkit hand-in` packs, or what Moodle or Canvas give out for a whole class, with
+such files in it. Nothing of one is written outside a temporary folder.
+"""
+
+import contextlib
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from labkit.course import workbook
+from labkit.exercise.verdict import cells
+
+MAX_UNPACKED = 2_000_000_000  # bytes of all zip files together
+MAX_FILES = 20_000  # in one zip file
+MAX_DEPTH = 100  # folders in folders, and zip files in zip files
+_NOTEBOOK = re.compile("[0-9]{2}-.*[.]ipynb")
+_OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".xz", ".7z", ".rar")
+# How Moodle (mod/assign/classes/downloader.php) and Canvas (lib/content_zipper.rb) name a file:
+# "Anna Li_4711_assignsubmission_file/03-x.ipynb", "lianna_LATE_4711_815_03-x.ipynb".
+_PLATFORMS = (
+    re.compile(r"(?P<learner>[^/]+)_assignsubmission_file(?:_/|/|_)(?P<file>.+)"),
+    re.compile(r"(?P<learner>\w+?_(?:LATE_)?[^\W_]+)_[0-9]+_(?P<file>[^/]+)"),
+)
+_SAVED = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}")  # below a VM's saved/
+_UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One notebook that a learner handed in.
+
+    Attributes:
+        learner: whose, in the words of the report.
+        number: the notebook's, such as "03".
+        path: the file.
+        exercises: what it should hold.
+        note: what an instructor should know about the choice of this file; "" mostly.
+    """
+
+    learner: str
+    number: str
+    path: Path
+    exercises: tuple[str, ...]
+    note: str = ""
+
+
+@contextlib.contextmanager
+def find(tops: Sequence[Path], books: Path) -> Iterator[tuple[list[Submission], list[str]]]:
+    """Find what was handed in; zip files stay unpacked while the context lasts.
+
+    Args:
+        tops: folders and zip files. One that holds notebooks is one learner's; in any other, each
+            folder below that holds some is, and each zip file.
+        books: the folder with the course's notebooks.
+
+    Yields:
+        the submissions, by learner and number, and a line for whatever else was handed in.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-grade-") as scratch:
+        search = _Search(Path(scratch))
+        for top in tops:
+            search.add(top)
+        yield list(search.submissions(books)), search.problems
+
+
+class _Search:
+    """What was found so far.
+
+    Attributes:
+        notebooks: a learner's folder, as it is told of, to the files.
+        lengths: how many of such a path's last parts name the learner.
+        problems: a line for whatever cannot be used.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch, self.room = scratch, MAX_UNPACKED
+        self.notebooks: dict[Path, list[Path]] = {}
+        self.lengths: dict[Path, int] = {}
+        self.problems: list[str] = []
+
+    def add(self, path: Path) -> None:
+        """Search a folder or a zip file."""
+        try:
+            top = path.resolve(strict=True)
+        except OSError as error:
+            self.problems.append(f"cannot read {path}: {error.strerror}")
+            return
+        if top.is_file():
+            learner = top.with_name(_learner(top))
+            found = self._archive(top, top, learner, learner)
+        else:
+            found = self._folder(top, top, top)
+        if not found:
+            self.problems.append(f"{path} holds no notebook NN-….ipynb, nor does a folder in it")
+
+    def submissions(self, books: Path) -> Iterator[Submission]:
+        """Yield one for each learner and number: what is named as delivered, else the first."""
+        known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
+        for place, learner in sorted(self._learners().items(), key=lambda item: item[1]):
+            found: dict[str, list[Path]] = {}
+            for path in self.notebooks[place]:
+                found.setdefault(path.name[:2], []).append(path)
+            for number, paths in sorted(found.items()):
+                if number not in known:
+                    for path in paths:
+                        self._unusable(place / path.name, f"no notebook {number} is known")
+                    continue
+                own = known[number]
+                chosen = next((path for path in paths if path.name == own.name), paths[0])
+                others = ", ".join(path.name for path in paths if path != chosen)
+                note = f"graded was {chosen.name}, not {others}" if others else ""
+                yield Submission(learner, number, chosen, tuple(cells(own, workbook.ANSWER)), note)
+
+    def _learners(self) -> dict[Path, str]:
+        """Name each folder by its last parts, by more of them where two would be the same."""
+        while True:
+            names = {place: "/".join(place.parts[-n:]) for place, n in self.lengths.items()}
+            count = Counter(names.values())
+            again = [p for p in names if count[names[p]] > 1 and self.lengths[p] < len(p.parts)]
+            if not again:
+                return names
+            for place in again:
+                self.lengths[place] += 1
+
+    def _folder(self, folder: Path, place: Path, top: Path, below: bool = False) -> bool:
+        """Search a folder; return whether there was anything to find or to tell.
+
+        Args:
+            folder: where it lies.
+            place: as what it is told of.
+            top: what was asked for; the rest of the place names the learner.
+            below: whether a folder around it holds notebooks.
+        """
+        if len(folder.parts) > MAX_DEPTH:
+            return self._unusable(place, f"it lies in more than {MAX_DEPTH} folders")
+        try:
+            paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+            folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+        except OSError as error:
+            self.problems.append(f"cannot read {place}: {error.strerror}")
+            return True
+        files = [path for path in paths if path not in folders]
+        own = [path for path in files if _NOTEBOOK.fullmatch(path.name) and not below]
+        if own:
+            known = self.notebooks.setdefault(place, [])
+            known += [path for path in own if path not in known]
+            self.lengths.setdefault(place, len(place.relative_to(top).parts) or 1)
+        found = any([self._file(path, place, top, below) for path in files if path not in own])
+        # Of what a VM saved, the last counts. In `work` lies what the notebooks themselves made.
+        saved, empty = [path for path in folders if _SAVED.fullmatch(path.name)], []
+        for path in folders:
+            if path in saved[:-1] or (path.name == "work" and (own or below)):
+                continue
+            inner = place if path in saved else place / path.name
+            if self._folder(path, inner, top, below or bool(own)):
+                found = True
+            elif not (path / "grades.csv").exists():
+                empty.append(inner)
+        for path in empty if found and place == top and not own else ():
+            self._unusable(path, "it holds no notebook NN-….ipynb")
+        return found or bool(own)
+
+    def _file(self, path: Path, place: Path, top: Path, below: bool) -> bool:
+        """Unpack a zip file, and tell of what looks as if it were handed in; return whether."""
+        name, shown = path.name.lower(), place / path.name
+        if ".ipynb" in name or (below and name.endswith(".zip")):
+            why = "it lies below other notebooks" if below else "its name is not NN-….ipynb"
+            return self._unusable(shown, why)
+        if name.endswith(_OTHER_ARCHIVES):
+            return self._unusable(shown, "it is an archive, which has to be unpacked")
+        if name.endswith(".zip") and path.is_file():
+            alone = place == top and place not in self.notebooks
+            learner = place / _learner(path) if alone else place
+            found = self._archive(path, shown, learner, top)
+            return found or self._unusable(shown, "it holds no notebook NN-….ipynb")
+        return path.is_symlink() and place == top and self._unusable(shown, "it is a link")
+
+    def _archive(self, archive: Path, shown: Path, learner: Path, top: Path) -> bool:
+        """Unpack a zip file and search in it; return as `_folder` does."""
+        inside = archive.is_relative_to(self.scratch)
+        folder = Path(tempfile.mkdtemp(dir=archive.parent if inside else self.scratch))
+        try:
+            self.room -= _unpack(archive, folder, self.room)
+        except (*_UNZIP_ERRORS, OSError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            return self._unusable(shown, f"it cannot be unpacked: {said}")
+        return self._folder(folder, learner, top)
+
+    def _unusable(self, path: Path, why: str) -> bool:
+        self.problems.append(f"cannot use {path}: {why}")
+        return True
+
+
+def _unpack(archive: Path, folder: Path, room: int) -> int:
+    """Write what a zip file holds into a folder, of a platform's each file into its learner's.
+
+    Args:
+        archive: the file.
+        folder: an empty one.
+        room: how many bytes may be written.
+
+    Returns:
+        how many were.
+
+    Raises:
+        ValueError: it holds what it should not.
+        OSError, …: one of _UNZIP_ERRORS. It cannot be read.
+    """
+    with zipfile.ZipFile(archive) as file:
+        members = [member for member in file.infolist() if not member.is_dir()]
+        size = sum(member.file_size for member in members)  # more than that is never read
+        if len(members) > MAX_FILES or size > room:
+            raise ValueError(f"it holds more than {MAX_FILES:,} files or {room / 1e9:.1f} GB")
+        for member in members:
+            path = PurePosixPath(member.filename)
+            for found in filter(None, (form.fullmatch(member.filename) for form in _PLATFORMS)):
+                path = PurePosixPath(found["learner"].replace("_LATE_", "_"), found["file"])
+            if path.is_absolute() or ".." in path.parts or "\\" in str(path):
+                raise ValueError(f"{member.filename!r} leads to elsewhere")
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise ValueError(f"{member.filename!r} is no ordinary file")
+            if member.flag_bits & 1:
+                raise ValueError("it is encrypted")
+            if path.parts[0] != "__MACOSX":
+                place = folder / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with file.open(member) as source, place.open("xb") as target:
+                    shutil.copyfileobj(source, target)
+    return size
+
+
+def _learner(archive: Path) -> str:
+    return archive.stem.removeprefix("hand-in-")
