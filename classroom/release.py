@@ -1,6 +1,5 @@
-"""The learners' edition of the course: the same, without the worked solutions."""
+"""The release version of the course: for learners, without solutions and without this folder."""
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,27 +11,27 @@ from labkit.course import workbook
 from labkit.errors import CourseError
 
 COURSE = workbook.NOTEBOOKS.parent
+HERE = Path(__file__).parent.name
+FILES = Path("vm", "files")  # the list of what belongs to the course
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
 TESTS = ("__init__.py", "sanitize.cfg")
 # What a folder of notebooks holds besides.
 BESIDE = ("exercises", "images")
-# What the text says about a cell that is not there: a sentence, or a part of one.
-_COLLAPSED = re.compile(r"[.;,] [^.;,]*\bin (?:a|the) collapsed cell\b[^.;]*(?=[.;])")
 
 
-class ClassroomError(CourseError):
-    """The edition cannot be written; the message says why."""
+class ReleaseError(CourseError):
+    """The release version cannot be written; the message says why."""
 
 
 def main(folder: str) -> int:
     """Write the release version into a folder, and say so; return the exit status."""
     count = write(Path(folder))
-    print(f"{folder} holds the learners' edition; {count} solutions were taken out.")
+    print(f"{folder} holds the release version; {count} solutions were taken out.")
     return 0
 
 
 def write(target: Path, course: Path = COURSE) -> int:
-    """Write the learners' edition, whole or not at all.
+    """Write the release version, whole or not at all.
 
     Args:
         target: where; it does not exist yet, or is an empty folder.
@@ -42,23 +41,23 @@ def write(target: Path, course: Path = COURSE) -> int:
         the number of solutions that were taken out.
 
     Raises:
-        ClassroomError: something is in the target, or no folder around it.
+        ReleaseError: something is in the target, or no folder around it.
         OSError: it cannot be written; nothing is left.
     """
     target = target.absolute()
     if not target.parent.is_dir():
-        raise ClassroomError(f"there is no folder {target.parent}")
+        raise ReleaseError(f"there is no folder {target.parent}")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ClassroomError(f"{target} is there already and no folder")
+        raise ReleaseError(f"{target} is there already and no folder")
     if target.is_dir() and any(target.iterdir()):
-        raise ClassroomError(f"{target} is not empty. Name a new folder")
+        raise ReleaseError(f"{target} is not empty. Name a new folder")
     files = sorted(_files(course))
     taken_out = 0
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as half:
-        edition = Path(half, "edition")
-        edition.mkdir()  # with the rights that a new folder has here
+        release = Path(half, "release")
+        release.mkdir()  # with the rights that a new folder has here
         for path in files:
-            place = edition / path
+            place = release / path
             place.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".ipynb":
                 book = nbformat.read(course / path, as_version=4)
@@ -67,12 +66,14 @@ def write(target: Path, course: Path = COURSE) -> int:
             else:
                 shutil.copyfile(course / path, place)
                 place.chmod(place.stat().st_mode | (course / path).stat().st_mode & 0o111)
-        edition.rename(target)
+        names = [name for name in (course / FILES).read_text().split() if name != HERE]
+        (release / FILES).write_text("\n".join(names) + "\n")
+        release.rename(target)
     return taken_out
 
 
 def without_solutions(book: nbformat.NotebookNode) -> int:
-    """Take the worked solutions out of a notebook, with their outputs and what is said of them.
+    """Take the worked solutions out of a notebook, with their outputs.
 
     Args:
         book: the notebook, which is changed. Its cells are counted anew.
@@ -84,9 +85,7 @@ def without_solutions(book: nbformat.NotebookNode) -> int:
     book.cells = [cell for cell in book.cells if not _is_solution(cell)]
     count = 0
     for cell in book.cells:
-        if cell.cell_type == "markdown":
-            cell.source = _COLLAPSED.sub("", cell.source)
-        elif cell.cell_type == "code":
+        if cell.cell_type == "code":
             if cell.execution_count is not None:
                 count += 1
                 cell.execution_count = count
@@ -101,18 +100,19 @@ def _is_solution(cell: nbformat.NotebookNode) -> bool:
 
 
 def _files(course: Path) -> Iterator[Path]:
-    """Yield what the edition holds, as paths in the course: what is no notebook is left as it is.
+    """Yield what the release version holds, as paths in the course.
 
-    `vm/files` names what belongs to the course. Of the notebooks' folder, only the course's own
+    Of the notebooks' folder, only the course's own
     notebooks and their pictures: beside them may lie earlier versions, with solutions.
     """
     books = set(workbook.notebooks(course / "notebooks").values())
-    for name in (course / "vm" / "files").read_text().split():
+    for name in (course / FILES).read_text().split():
         top = course / name
         for path in [top] if top.is_file() else top.rglob("*"):
             inside = path.relative_to(course)
             if (
                 not path.is_file()
+                or name == HERE
                 or any(part == "__pycache__" or part.startswith(".") for part in inside.parts[1:])
                 or (name == "tests" and str(inside.relative_to(name)) not in TESTS)
                 or (name == "notebooks" and path not in books and inside.parts[1] not in BESIDE)

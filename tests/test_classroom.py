@@ -1,4 +1,4 @@
-"""labkit class: the learners' edition, and the marks for nbgrader that its cells carry."""
+"""labkit class: the release version, and the marks for nbgrader that its cells carry."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from classroom import release
-from classroom.release import ClassroomError
+from classroom.release import ReleaseError
 from labkit import exercise
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
@@ -83,8 +83,7 @@ def test_a_notebook_is_as_it_was_but_for_the_solutions(edition, path):
     assert [cell.id for cell in book.cells] == [cell.id for cell in kept]
     for cell, was in zip(book.cells, kept, strict=True):
         assert "collapsed cell" not in cell.source
-        if "collapsed cell" not in was.source:
-            assert cell.source == was.source
+        assert cell.source == was.source
         outputs = [list(c.get("outputs", [])) for c in (cell, was)]
         for output in (output for side in outputs for output in side):
             output.pop("execution_count", None)
@@ -107,6 +106,21 @@ def test_solution_says_that_there_is_none(edition):
     assert run.stdout == "This edition of the course holds no solutions. Ask your instructor.\n"
 
 
+def test_grading_is_left_out_and_labkit_says_what_it_needs(edition):
+    assert not (edition / "classroom").exists()
+    names = (edition / "vm" / "files").read_text().split()
+    assert all((edition / name).exists() for name in names)
+    environment = os.environ | {"PYTHONPATH": str(edition), "PYTHONDONTWRITEBYTECODE": "1"}
+    for words in (["grade", "."], ["class", "new"]):
+        # -S: without the site's packages, where another course may be installed.
+        command = [sys.executable, "-S", "-m", "labkit", *words]
+        run = subprocess.run(command, cwd=edition, env=environment, capture_output=True, text=True)
+        assert run.returncode == 1
+        assert run.stderr == (
+            f"labkit: {words[0]}: this needs the instructor's course, with its folder classroom/\n"
+        )
+
+
 def test_the_edition_is_a_course_that_can_be_tested(edition):
     """Its notebooks by nbval; here one of them, without an exercise less."""
     path = f"notebooks/{BOOKS[3].name}"
@@ -121,7 +135,7 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "full" / "mine").touch()
     (tmp_path / "file").touch()
     for name in ("full", "file", "nowhere/edition"):
-        with pytest.raises(ClassroomError):
+        with pytest.raises(ReleaseError):
             release.write(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
     (tmp_path / "empty").mkdir()
@@ -140,7 +154,7 @@ def test_the_command_line_says_what_it_did(tmp_path):
     command = [sys.executable, "-m", "labkit", "class", str(tmp_path / "edition")]
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0
-    assert first.stdout.startswith(f"{tmp_path}/edition holds the learners' edition; ")
+    assert first.stdout.startswith(f"{tmp_path}/edition holds the release version; ")
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 1
     assert second.stderr == f"labkit: class: {tmp_path}/edition is not empty. Name a new folder\n"

@@ -1,0 +1,162 @@
+"""What `labkit grade` finds in zip files and in what a VM saved, and what it refuses."""
+
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from classroom import submissions
+from labkit.course import workbook
+
+BOOK = workbook.notebook("03")[1]
+
+
+def pack(path, *names, text=None):
+    """Write a zip file with a notebook under each of these names; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            file.writestr(name, text or BOOK.read_text())
+    return path
+
+
+def found(*tops):
+    """Return whose notebooks are found, the names of the files, and what cannot be used."""
+    with submissions.find(tops, workbook.NOTEBOOKS) as (all_, problems):
+        assert all(submission.path.read_bytes() for submission in all_)
+        return [(one.learner, one.path.name) for one in all_], problems
+
+
+def test_a_file_that_labkit_hand_in_packed_is_one_learners(tmp_path):
+    one = pack(tmp_path / "hand-in-anna.zip", "01-the-command-line.ipynb", BOOK.name)
+    pack(tmp_path / "hand-in-bob.zip", BOOK.name)
+    anna = [("anna", "01-the-command-line.ipynb"), ("anna", BOOK.name)]
+    assert found(one) == (anna, [])
+    assert found(tmp_path) == ([*anna, ("bob", BOOK.name)], [])
+
+
+@pytest.mark.parametrize(
+    ("names", "learners"),
+    [
+        # Moodle: a folder for each, as newer and older versions name it, or all in one.
+        (["Anna Li_4711_assignsubmission_file/{}"], ["Anna Li_4711"]),
+        (["Anna Li_4711_assignsubmission_file_/{}"], ["Anna Li_4711"]),
+        (["Anna Li_4711_assignsubmission_file_{}", "Bo_2_assignsubmission_file_{}"],
+         ["Anna Li_4711", "Bo_2"]),
+        # Canvas: name, perhaps LATE, the learner's number (or a word), the file's number.
+        (["lianna_4711_815_{}", "bo_LATE_2_9_{}"], ["bo_2", "lianna_4711"]),
+        (["anon_Xy12z_815_{}"], ["anon_Xy12z"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_zip_files_of_learning_platforms(tmp_path, names, learners, nested):
+    one = tmp_path / "class.zip"
+    if nested:
+        pack(tmp_path / "hand-in-x.zip", BOOK.name)
+        with zipfile.ZipFile(one, "w") as file:
+            for name in names:
+                file.write(tmp_path / "hand-in-x.zip", name.format("hand-in-x.zip"))
+    else:
+        pack(one, *[name.format(BOOK.name) for name in names])
+    assert found(one) == ([(learner, BOOK.name) for learner in learners], [])
+
+
+def test_a_learner_without_a_notebook_gets_a_line(tmp_path):
+    names = [f"A_1_assignsubmission_file/{BOOK.name}", "B_2_assignsubmission_file/answer.docx"]
+    assert found(pack(tmp_path / "m.zip", *names, "__MACOSX/._03-x.ipynb")) == (
+        [("A_1", BOOK.name)],
+        [f"cannot use {tmp_path}/m/B_2: it holds no notebook NN-….ipynb"],
+    )
+
+
+def test_of_what_a_vm_saved_the_last_counts(tmp_path):
+    for time, name in (("2026-03-01T10-00-00", "03-old.ipynb"), ("2026-03-02T09-00-00", BOOK.name)):
+        for path in (name, "03-the-first-container.1.ipynb", f"work/{name}"):
+            place = tmp_path / "anna" / "saved" / time / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("{}")
+    assert found(tmp_path) == ([("anna/saved", BOOK.name)], [])
+    assert found(tmp_path / "anna" / "saved") == ([("saved", BOOK.name)], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("../03-x.ipynb", "leads to elsewhere"),
+        ("/tmp/03-x.ipynb", "leads to elsewhere"),
+        ("a/../../03-x.ipynb", "leads to elsewhere"),
+        ("..\\03-x.ipynb", "leads to elsewhere"),
+        (".._assignsubmission_file_/03-x.ipynb", "leads to elsewhere"),
+        ("n" * 300 + "/03-x.ipynb", "File name too long"),
+    ],
+)
+def test_no_file_is_written_outside_a_temporary_folder(tmp_path, monkeypatch, name, says):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
+    one = pack(tmp_path / "one.zip", name)
+    before = sorted(tmp_path.rglob("*"))
+    all_, [problem] = found(one)
+    assert all_ == []
+    assert problem.startswith(f"cannot use {one}: it cannot be unpacked: ")
+    assert says in problem
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not Path("/tmp/03-x.ipynb").exists()
+
+
+def test_a_link_in_a_zip_file_is_refused(tmp_path):
+    link = zipfile.ZipInfo("03-x.ipynb")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as file:
+        file.writestr(link, "/etc/passwd")
+    assert "'03-x.ipynb' is no ordinary file" in found(tmp_path / "one.zip")[1][0]
+
+
+def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MAX_UNPACKED", 1_000_000)
+    monkeypatch.setattr(submissions, "MAX_FILES", 100)
+    large = pack(tmp_path / "large.zip", BOOK.name, text=" " * 1_000_001)
+    many = pack(tmp_path / "many.zip", *[f"{n}.txt" for n in range(101)], text="x")
+    assert large.stat().st_size < 10_000
+    for one in (large, many):
+        all_, [problem] = found(one)
+        assert all_ == []
+        assert problem.endswith("it holds more than 100 files or 0.0 GB")
+
+
+def test_what_several_zip_files_hold_is_counted_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MAX_UNPACKED", 1_000_000)
+    for learner in ("anna", "bob", "eve"):
+        pack(tmp_path / f"hand-in-{learner}.zip", BOOK.name, text=" " * 400_000)
+    all_, problems = found(tmp_path)
+    assert [learner for learner, _ in all_] == ["anna", "bob"]
+    assert len(problems) == 1
+
+
+def test_zip_files_in_zip_files_come_to_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "MAX_DEPTH", len(tmp_path.parts) + 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one = pack(tmp_path / "0.zip", BOOK.name)
+    for number in range(1, 20):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as file:
+            file.write(one, one.name)
+        one = tmp_path / f"{number}.zip"
+    all_, [problem] = found(one)
+    assert all_ == []
+    assert "it lies in more than" in problem
+
+
+@pytest.mark.parametrize("damage", ["text", "half", "encrypted", "changed"])
+def test_a_zip_file_that_cannot_be_read_gets_a_line(tmp_path, damage):
+    one = pack(tmp_path / "one.zip", BOOK.name)
+    data = bytearray(one.read_bytes())
+    if damage == "encrypted":
+        data[6] |= 1
+        data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    elif damage == "changed":
+        data[len(data) // 2] ^= 255
+    one.write_bytes({"text": b"no zip", "half": data[: len(data) // 2]}.get(damage, data))
+    all_, [problem] = found(one)
+    assert all_ == []
+    assert problem.startswith(f"cannot use {one}: it cannot be unpacked: ")
+    assert "Traceback" not in problem
