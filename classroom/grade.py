@@ -23,7 +23,6 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from classroom.submissions import Submission, find
-from classroom.worker import JUDGE_TIMEOUT, START_TIMEOUT, total
 from labkit import hardened, linux
 from labkit.course import workbook
 from labkit.errors import CourseError, fail, printable
@@ -112,7 +111,7 @@ def user() -> pwd.struct_passwd | None:
     nobody = pwd.getpwnam(NOBODY)
     with tempfile.TemporaryDirectory(prefix="labkit-grade-") as place:
         Path(place).chmod(0o755)
-        command = [sys.executable, "-Ps", "-c", "import classroom.worker, ipykernel"]
+        command = [sys.executable, "-Ps", "-c", "import classroom, labkit.sandbox, zmq"]
         try:
             run = subprocess.run(command, capture_output=True, text=True, **_home(place, nobody))
             reason = run.stderr.strip() if run.returncode else ""
@@ -189,8 +188,8 @@ def _grade(
                 start_new_session=True,
                 **_home(folder, user),
             )
-            # A worker that hangs in spite of its own limits is ended, too.
-            longest = START_TIMEOUT + total(limits) + JUDGE_TIMEOUT * len(submission.exercises) + 60
+            # More than a worker's own limits add up to: one that hangs in spite of them ends, too.
+            longest = 300 + 10 * limits.seconds + 60 * len(submission.exercises)
             ended = os.pidfd_open(process.pid)
             in_time = linux.poll(ended, stop, seconds=longest)
             os.close(ended)

@@ -193,7 +193,7 @@ def start(folder, out, scratch):
         found = [process for _, process in procfs.tree(grader.pid)]
         return sum("ipykernel" in str(process.command) for process in found) == 2
 
-    until(running, 60)
+    until(running, 300)
     return grader, [process.pid for _, process in procfs.tree(grader.pid)][1:]
 
 
