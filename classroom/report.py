@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from classroom.grade import Result
 from labkit.exercise.verdict import code
@@ -109,5 +108,5 @@ def _page(exercises: Sequence[str], rows: Sequence[Row]) -> str:
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
-    pages.filters["code"] = lambda text: Markup(code(text))
+    pages.filters["code"] = code
     return pages.get_template("report.html").render(exercises=exercises, rows=rows)
