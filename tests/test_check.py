@@ -10,8 +10,9 @@ import pytest
 
 from labkit import exercise
 from labkit.course import progress
-from labkit.exercise import Answer, Incorrect, check, expect
+from labkit.exercise import Answer, check
 from labkit.exercise.check import hint, solution
+from labkit.exercise.observe import Incorrect, expect
 from labkit.exercise.trial import Limits
 from labkit.exercise.verdict import Verdict, judge
 

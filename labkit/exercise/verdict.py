@@ -15,7 +15,8 @@ from typing import Any
 
 from labkit import exercise
 from labkit.course import workbook
-from labkit.exercise import Exercise, Incorrect
+from labkit.exercise import Exercise
+from labkit.exercise.observe import Incorrect
 from labkit.exercise.trial import NoSandbox
 
 METADATA = "labkit"  # the key of what an output's metadata says of a verdict

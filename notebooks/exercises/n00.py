@@ -1,17 +1,8 @@
 """Notebook 00: what a container is made of."""
 
 from labkit import procfs
-from labkit.exercise import (
-    PYTHON,
-    SH,
-    Answer,
-    exercise,
-    expect,
-    ids_inside,
-    listed,
-    must_keep_running,
-    observe,
-)
+from labkit.exercise import PYTHON, SH, Answer, exercise
+from labkit.exercise.observe import expect, ids_inside, listed, must_keep_running, observe
 from labkit.exercise.trial import SandboxedRun
 from labkit.procfs import Process
 
@@ -33,7 +24,7 @@ def a_name_of_its_own(answer: Answer) -> str:
     """The sleep's host name is box, and the sandbox's is as before."""
     with answer.start() as run, must_keep_running(STAYS, WAIT):
         sleep = _sleep(run)
-        outside = _outside(run)
+        outside = run.program.ppid
         run.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
         inside, named = procfs.hostname(sleep.pid), procfs.hostname(outside)
         expect(
@@ -122,7 +113,7 @@ def a_container_in_one_line(answer: Answer) -> str:
     """The sleep is PID 1 in five namespaces, has its /proc, its name, and lo is up."""
     with answer.start() as run, must_keep_running(STAYS, WAIT):
         sleep = _sleep(run)
-        outside = _outside(run)
+        outside = run.program.ppid
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(outside)
         missing = [kind for kind in FIVE if own[kind] == shared[kind]]
         expect(
@@ -185,13 +176,13 @@ def root_of_nothing(answer: Answer) -> str:
     with answer.start() as run, must_keep_running(STAYS, WAIT):
         sleep = _sleep(run)
         expect(
-            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(_outside(run))["user"],
+            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
             "`sleep 1000` in a new user namespace",
             "it shares the one outside",
             "Root of the outside is not what is asked. `unshare --user` makes a new one.",
         )
-        run.until(lambda: _user(sleep) == 0)
-        user = _user(sleep)
+        run.until(lambda: ids_inside(sleep, "uid")[1] == 0)
+        user = ids_inside(sleep, "uid")[1]
         expect(
             user == 0,
             "`sleep 1000` as user 0 in it",
@@ -207,13 +198,3 @@ def root_of_nothing(answer: Answer) -> str:
 def _sleep(run: SandboxedRun) -> Process:
     """Return the answer's sleep once it runs."""
     return observe(run, STAYS, WAIT, crash=(STAYS, ""), blocked=True)
-
-
-def _outside(run: SandboxedRun) -> int:
-    """Return the PID of the process that started the program: the sandbox's number 1."""
-    return run.program.ppid
-
-
-def _user(process: Process) -> int | None:
-    """Return a process's effective user ID in its own user namespace, None where it has none."""
-    return ids_inside(process, "uid")[1]

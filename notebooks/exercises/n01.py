@@ -5,7 +5,8 @@ import secrets
 import sys
 from dataclasses import dataclass
 
-from labkit.exercise import PYTHON, Answer, Hints, exercise, expect, fail_if_crashed, written
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import Hints, expect, fail_if_crashed, written
 from labkit.exercise.trial import SandboxedRun
 
 MAIN = "mydocker/main.py"

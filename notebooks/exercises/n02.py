@@ -8,16 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import (
-    PYTHON,
-    SLEEP,
-    Answer,
-    exercise,
-    expect,
-    fail_if_crashed,
-    must_keep_running,
-    observe,
-)
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import SLEEP, expect, fail_if_crashed, must_keep_running, observe
 from labkit.exercise.trial import SandboxedRun
 
 SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}

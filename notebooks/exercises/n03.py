@@ -3,18 +3,8 @@
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import (
-    PYTHON,
-    STAY,
-    Answer,
-    exercise,
-    expect,
-    listed,
-    must_keep_running,
-    observe,
-    waits_for,
-    written,
-)
+from labkit.exercise import PYTHON, STAY, Answer, exercise
+from labkit.exercise.observe import expect, listed, must_keep_running, observe, waits_for, written
 from labkit.exercise.trial import PROGRAM_PID
 
 STAYS = "a process `sleep 1000` that stays"

@@ -5,11 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit.exercise import (
-    PYTHON,
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import (
     SLEEP,
-    Answer,
-    exercise,
     expect,
     fail_if_crashed,
     must_keep_running,

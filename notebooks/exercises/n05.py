@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise, expect, fail_if_crashed, observe
+from labkit.exercise import PYTHON, SH, Answer, exercise
+from labkit.exercise.observe import expect, fail_if_crashed, observe
 from labkit.exercise.trial import Limits
 from labkit.procfs import Mount, Process
 

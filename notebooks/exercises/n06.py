@@ -6,10 +6,8 @@ import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import (
-    PYTHON,
-    Answer,
-    exercise,
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import (
     expect,
     fail_if_crashed,
     must_keep_running,

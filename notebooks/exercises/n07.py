@@ -7,12 +7,10 @@ import signal
 import sys
 
 from labkit import procfs
-from labkit.exercise import (
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import (
     CPU_ALLOWANCE,
-    PYTHON,
     SLEEP,
-    Answer,
-    exercise,
     expect,
     fail_if_crashed,
     observe,

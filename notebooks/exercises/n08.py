@@ -5,17 +5,8 @@ import sys
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import (
-    PYTHON,
-    SH,
-    Answer,
-    exercise,
-    expect,
-    fail_if_crashed,
-    ids_inside,
-    observe,
-    status_of,
-)
+from labkit.exercise import PYTHON, SH, Answer, exercise
+from labkit.exercise.observe import expect, fail_if_crashed, ids_inside, observe, status_of
 from labkit.procfs import Process
 
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
