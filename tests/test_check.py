@@ -23,9 +23,8 @@ SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
 def magics(monkeypatch, tmp_path):
     """The two magics, as functions of line and cell, and a course in which nothing has happened."""
     monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
-    for name in ("_answers", "_failures"):
-        monkeypatch.setattr(check, name, {})
-    monkeypatch.setattr(check, "_last", "")
+    for name, value in vars(check.Session()).items():
+        monkeypatch.setattr(check.session, name, value)
     found = {}
 
     class Shell:
@@ -134,7 +133,7 @@ def test_hint_is_about_the_last_check_and_gives_one_more_each_time(magics, made_
     magics["answer"]("99.1", "x = 1")
     check.check("99.1")
     assert verdict_of("").number == "99.1"
-    check._failures["99.1"] = 1
+    check.session.failures["99.1"] = 1
     assert str(hint()) == "look\nlook closer"
     assert str(hint()) == "look\nlook closer\nit is this"
     assert str(hint()) == "look\nlook closer\nit is this"
@@ -203,7 +202,7 @@ def test_a_sandbox_that_is_refused_is_no_wrong_answer(magics, made_up, monkeypat
         assert "no fault of your answer" in said
         assert "labkit doctor" in said
     assert "no fault" in str(magics["solution"]("99.1", "x = 1"))
-    assert check._failures == {}
+    assert check.session.failures == {}
     assert [path.name for path in tmp_path.iterdir() if "answer" in path.name] == []
 
 

@@ -197,12 +197,12 @@ def test_the_marks_are_nbgraders(path):
 @pytest.fixture
 def under_nbgrader(monkeypatch):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    monkeypatch.setattr(check, "_answers", {})
+    monkeypatch.setattr(check.session, "answers", {})
 
 
 def test_under_nbgrader_no_pass_is_an_error_without_a_traceback(under_nbgrader):
     for answer in ({}, {"03.1": "print('done')"}):
-        check._answers.update(answer)
+        check.session.answers.update(answer)
         with pytest.raises(check.NotSolved) as error:
             check.check("03.1")
         shown = error.value._render_traceback_()
@@ -215,6 +215,6 @@ def test_under_nbgrader_a_pass_is_no_result_that_could_be_taken_for_points(
     under_nbgrader, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv("LABKIT_MINE", str(tmp_path))
-    check._answers["03.1"] = solution("03.1")
+    check.session.answers["03.1"] = solution("03.1")
     assert check.check("03.1") is None
     assert capsys.readouterr().out.startswith("✓ 03.1 passed")

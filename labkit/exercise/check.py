@@ -4,7 +4,8 @@ What an exercise wants stands in the notebook's text, and its judge in `notebook
 """
 
 import os
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit import exercise
@@ -12,10 +13,6 @@ from labkit.course import progress, workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import Exercise
 from labkit.exercise.verdict import NotJudged, Verdict, cells, judge
-
-_answers: dict[str, str] = {}
-_failures: dict[str, int] = {}
-_last = ""  # the exercise that `hint()` is about
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,96 +40,112 @@ class Note(str):
         return str(self)
 
 
-def check(number: str = "") -> Verdict | Note | None:
-    """Judge the answer that the `%%answer` cell above holds.
+@dataclass
+class Session:
+    """What a learner has answered in one kernel.
 
-    Args:
-        number: the exercise, such as "03.2"; without it, the one that was checked last.
-
-    Raises:
-        NotSolved: nbgrader runs the notebook, and the answer does not pass.
+    Attributes:
+        answers: exercise to its answer, as `%%answer` kept it.
+        failures: exercise to how often its answer failed or a hint was asked for.
+        last: the exercise that is meant where no number is given; "" for none.
     """
-    said = _check(number)
-    if not os.environ.get("NBGRADER_EXECUTION"):
-        return said
-    if not (isinstance(said, Verdict) and said.passed):
-        raise NotSolved(repr(said))
-    from IPython.display import display
 
-    display(said)  # type: ignore[no-untyped-call]  # a cell's result would be read as points
-    return None
+    answers: dict[str, str] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+    last: str = ""
 
+    def check(self, number: str = "") -> Verdict | Note | None:
+        """Judge the answer that the `%%answer` cell above holds.
 
-def hint(number: str = "") -> Note:
-    """Return the hints for an exercise, one more at each call.
+        Args:
+            number: the exercise, such as "03.2"; without it, the one that was checked last.
 
-    Args:
-        number: the exercise; without it, the one that was checked last.
-    """
-    global _last
-    found = _find(number or _last)
-    if isinstance(found, Note):
-        return found
-    _last = found.number
-    given = _failures[found.number] = _failures.get(found.number, 0) + 1
-    return Note("\n".join(found.hints[:given]))
+        Raises:
+            NotSolved: nbgrader runs the notebook, and the answer does not pass.
+        """
+        said = self._check(number)
+        if not os.environ.get("NBGRADER_EXECUTION"):
+            return said
+        if not (isinstance(said, Verdict) and said.passed):
+            raise NotSolved(repr(said))
+        from IPython.display import display
 
+        display(said)  # type: ignore[no-untyped-call]  # a cell's result would be read as points
+        return None
 
-def solution(number: str = "") -> Note:
-    """Return the worked solution of an exercise, as the collapsed cell below it holds it.
+    def hint(self, number: str = "") -> Note:
+        """Return the hints for an exercise, one more at each call.
 
-    Args:
-        number: the exercise; without it, the one that was checked last.
-    """
-    found = _find(number or _last)
-    if isinstance(found, Note):
-        return found
-    text = _solution(found)
-    return Note(text or "This edition of the course holds no solutions. Ask your instructor.")
-
-
-def register(shell: Any) -> None:
-    """Give an IPython shell (`InteractiveShell`) the magics `%%answer` and `%%solution`."""
-    from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
-
-    @no_var_expand
-    def keep(line: str, cell: str) -> Note:
-        found = _find(line)
+        Args:
+            number: the exercise; without it, the one that was checked last.
+        """
+        found = _find(number or self.last)
         if isinstance(found, Note):
             return found
-        number, problem = workbook.refused(found.path, cell)
-        if problem:
-            _answers.pop(found.number, None)
-            where = f"Line {number + workbook.lines_above(shell, cell)}: " if number else ""
-            return Note(f"{where}{problem}. The answer was not kept.")
-        _answers[found.number] = cell
-        return Note(f'Answer {found.number} is kept. check("{found.number}") runs it.')
+        self.last = found.number
+        self.failures[found.number] += 1
+        return Note("\n".join(found.hints[: self.failures[found.number]]))
 
-    @no_var_expand
-    def prove(line: str, cell: str) -> Verdict | Note:
-        found = _find(line)
-        return found if isinstance(found, Note) else _judged(found, cell)
+    def solution(self, number: str = "") -> Note:
+        """Return the worked solution of an exercise, as the collapsed cell below it holds it.
 
-    shell.register_magic_function(keep, "cell", ANSWER.strip("%"))
-    shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
+        Args:
+            number: the exercise; without it, the one that was checked last.
+        """
+        found = _find(number or self.last)
+        if isinstance(found, Note):
+            return found
+        text = _solution(found)
+        return Note(text or "This edition of the course holds no solutions. Ask your instructor.")
 
+    def register(self, shell: Any) -> None:
+        """Give an IPython shell (`InteractiveShell`) the magics `%%answer` and `%%solution`."""
+        from IPython.core.magic import no_var_expand  # who reads the file knows of no variables
 
-def _check(number: str) -> Verdict | Note:
-    global _last
-    found = _find(number or _last)
-    if isinstance(found, Note):
-        return found
-    _last = found.number
-    if found.number not in _answers:
-        return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
-    verdict = _judged(found, _answers[found.number])
-    if isinstance(verdict, Note):
-        return verdict
-    if verdict.passed:
-        progress.mark(found.number)
-        return verdict
-    shown = _failures[found.number] = _failures.get(found.number, 0) + 1
-    return _with_hints(verdict, found, shown)
+        @no_var_expand
+        def keep(line: str, cell: str) -> Note:
+            found = _find(line)
+            if isinstance(found, Note):
+                return found
+            number, problem = workbook.refused(found.path, cell)
+            if problem:
+                self.answers.pop(found.number, None)
+                where = f"Line {number + workbook.lines_above(shell, cell)}: " if number else ""
+                return Note(f"{where}{problem}. The answer was not kept.")
+            self.answers[found.number] = cell
+            return Note(f'Answer {found.number} is kept. check("{found.number}") runs it.')
+
+        @no_var_expand
+        def prove(line: str, cell: str) -> Verdict | Note:
+            found = _find(line)
+            return found if isinstance(found, Note) else _judged(found, cell)
+
+        shell.register_magic_function(keep, "cell", ANSWER.strip("%"))
+        shell.register_magic_function(prove, "cell", SOLUTION.strip("%"))
+
+    def _check(self, number: str) -> Verdict | Note:
+        found = _find(number or self.last)
+        if isinstance(found, Note):
+            return found
+        self.last = found.number
+        if found.number not in self.answers:
+            return Note(f"First run the cell above that begins with {ANSWER} {found.number}.")
+        verdict = _judged(found, self.answers[found.number])
+        if isinstance(verdict, Note):
+            return verdict
+        if verdict.passed:
+            progress.mark(found.number)
+            return verdict
+        self.failures[found.number] += 1
+        return self._with_hints(verdict, found)
+
+    def _with_hints(self, verdict: Verdict, found: Exercise) -> Verdict:
+        """Add to the judge's own hint one more of the exercise's with each failure."""
+        failures = self.failures[found.number]
+        hints = [*verdict.hints, *found.hints[: failures if not verdict.hints else failures - 1]]
+        if failures > 1 and _solution(found):
+            hints.append(f'`solution("{found.number}")` shows one way to do it.')
+        return replace(verdict, hints=tuple(hints))
 
 
 def _judged(found: Exercise, text: str) -> Verdict | Note:
@@ -165,9 +178,5 @@ def _runtime(number: str) -> dict[str, str]:
     return {path: source.text for path, source in files.items()}
 
 
-def _with_hints(verdict: Verdict, found: Exercise, failures: int) -> Verdict:
-    """Add to the judge's own hint one more of the exercise's with each failure."""
-    hints = [*verdict.hints, *found.hints[: failures if not verdict.hints else failures - 1]]
-    if failures > 1 and _solution(found):
-        hints.append(f'`solution("{found.number}")` shows one way to do it.')
-    return replace(verdict, hints=tuple(hints))
+session = Session()
+check, hint, solution, register = session.check, session.hint, session.solution, session.register
