@@ -93,6 +93,17 @@ class Mount:
     source: str
 
 
+def status(pid: int | str = "self") -> dict[str, str]:
+    """Return the lines of /proc/PID/status, see proc_pid_status(5).
+
+    Raises:
+        FileNotFoundError: there is no process with this PID.
+        ProcessLookupError: it has ended meanwhile.
+    """
+    pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
+    return {key: value.strip() for key, value in pairs}
+
+
 def namespaces(pid: int | str = "self") -> dict[str, int]:
     """Return the inode number of each namespace that a process is in, see namespaces(7).
 
@@ -117,18 +128,18 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
 def process(pid: int) -> Process | None:
     """Return one process, or None where there is none with this PID."""
     try:
-        status = _status(pid)
+        found = status(pid)
         command = _read(f"/proc/{pid}/cmdline").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
         return None
     return Process(
         pid=pid,
-        ppid=int(status["PPid"]),
-        pids=tuple(int(word) for word in status["NSpid"].split()),
-        name=status["Name"],
-        state=status["State"][0],
+        ppid=int(found["PPid"]),
+        pids=tuple(int(word) for word in found["NSpid"].split()),
+        name=found["Name"],
+        state=found["State"][0],
         command=tuple(command),
-        resident=int(status.get("VmRSS", "0 kB").split()[0]),
+        resident=int(found.get("VmRSS", "0 kB").split()[0]),
     )
 
 
@@ -321,7 +332,7 @@ def _environment(pid: int) -> list[str]:
         # In the middle of exec it reads as empty, as the command does then; one with memory
         # that has no command will have one in a moment.
         while not (entries := _read(f"/proc/{pid}/environ")):
-            if _read(f"/proc/{pid}/cmdline") or "VmRSS" not in _status(pid):
+            if _read(f"/proc/{pid}/cmdline") or "VmRSS" not in status(pid):
                 break
     except OSError:
         return []
@@ -330,12 +341,6 @@ def _environment(pid: int) -> list[str]:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _status(pid: int | str) -> dict[str, str]:
-    """Return the lines of /proc/PID/status, see proc_pid_status(5)."""
-    pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
-    return {key: value.strip() for key, value in pairs}
 
 
 def _read(path: str) -> str:

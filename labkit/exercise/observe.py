@@ -137,7 +137,7 @@ def used(run: SandboxedRun) -> dict[int, tuple[int, float]]:
     found = {}
     for pid in (process.pid for process in run.processes()):
         with contextlib.suppress(OSError):
-            turns, ticks = status_of(pid)["voluntary_ctxt_switches"], stat_of(pid)[11:13]
+            turns, ticks = procfs.status(pid)["voluntary_ctxt_switches"], stat_of(pid)[11:13]
             found[pid] = int(turns), sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     return found
 
@@ -145,12 +145,6 @@ def used(run: SandboxedRun) -> dict[int, tuple[int, float]]:
 def stat_of(pid: int) -> list[str]:
     """Return /proc/PID/stat from the state on, see proc_pid_stat(5); nothing after its end."""
     return written(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
-
-
-def status_of(pid: int) -> dict[str, str]:
-    """Return /proc/PID/status, see proc_pid_status(5); raise `OSError` after its end."""
-    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    return {key: text.strip() for key, _, text in (line.partition(":") for line in lines)}
 
 
 def ids_inside(process: Process, kind: str) -> list[int | None]:
@@ -172,7 +166,7 @@ def ids_inside(process: Process, kind: str) -> list[int | None]:
                 return first + number - outside
         return None
 
-    return [inside(int(word)) for word in status_of(process.pid)[kind.title()].split()]
+    return [inside(int(word)) for word in procfs.status(process.pid)[kind.title()].split()]
 
 
 def listed(process: Process) -> set[int]:

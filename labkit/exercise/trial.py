@@ -323,8 +323,7 @@ class SandboxedRun:
         parts = [str(len(self._output))]
         for process in self.processes():
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text(errors="replace")
-                turns = status.partition("nonvoluntary_ctxt_switches:")[2]
+                turns = procfs.status(process.pid)["nonvoluntary_ctxt_switches"]
                 parts.append(f"{process.pid} {process.state} {turns}")
         return "\n".join(parts)
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+from labkit import procfs
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import (
     SLEEP,
@@ -12,7 +13,6 @@ from labkit.exercise.observe import (
     fail_if_crashed,
     must_keep_running,
     observe,
-    status_of,
 )
 from labkit.exercise.trial import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
@@ -239,7 +239,7 @@ def _is(file: Path, other: os.stat_result) -> bool:
 
 def _signals(process: Process, kind: str) -> set[int]:
     """Return the signals in a mask of /proc/PID/status, such as SigIgn; see proc_pid_status(5)."""
-    mask = int(status_of(process.pid)[kind], 16)
+    mask = int(procfs.status(process.pid)[kind], 16)
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 

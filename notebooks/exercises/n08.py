@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import expect, fail_if_crashed, ids_inside, observe, status_of
+from labkit.exercise.observe import expect, fail_if_crashed, ids_inside, observe
 from labkit.procfs import Process
 
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
@@ -195,7 +195,7 @@ def _namespace(process: Process, kind: str) -> int:
 
 
 def _capabilities(process: Process) -> int:
-    return int(status_of(process.pid)["CapEff"], 16)
+    return int(procfs.status(process.pid)["CapEff"], 16)
 
 
 def _every_capability() -> int:
