@@ -12,6 +12,7 @@ from labkit.errors import CourseError
 
 COURSE = workbook.NOTEBOOKS.parent
 HERE = Path(__file__).parent.name
+PAGE = Path("docs", "classroom.md")
 FILES = Path("vm", "files")  # the list of what belongs to the course
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
 TESTS = ("__init__.py", "sanitize.cfg")
@@ -113,6 +114,7 @@ def _files(course: Path) -> Iterator[Path]:
             if (
                 not path.is_file()
                 or name == HERE
+                or inside == PAGE
                 or any(part == "__pycache__" or part.startswith(".") for part in inside.parts[1:])
                 or (name == "tests" and str(inside.relative_to(name)) not in TESTS)
                 or (name == "notebooks" and path not in books and inside.parts[1] not in BESIDE)
