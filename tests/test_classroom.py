@@ -108,6 +108,8 @@ def test_solution_says_that_there_is_none(edition):
 
 def test_grading_is_left_out_and_labkit_says_what_it_needs(edition):
     assert not (edition / "classroom").exists()
+    assert (edition / "docs" / "design.md").exists()
+    assert not (edition / "docs" / "classroom.md").exists()
     names = (edition / "vm" / "files").read_text().split()
     assert all((edition / name).exists() for name in names)
     environment = os.environ | {"PYTHONPATH": str(edition), "PYTHONDONTWRITEBYTECODE": "1"}
