@@ -52,28 +52,24 @@ class Answer:
     """What a learner has written, in a folder where it can be run.
 
     Attributes:
-        text: the answer as it was written.
         path: what it is in the folder: "answer.py", "answer.sh" or a file of the runtime.
         folder: holds it, and the runtime as it stands after the notebook, with the answer in it.
     """
 
-    text: str
     path: str
     folder: Path
     _runs: list[SandboxedRun] = field(default_factory=list)
 
-    def start(
-        self, *words: str, terminal: bool = False, limits: Limits | None = None
-    ) -> SandboxedRun:
+    def start(self, *words: str, terminal: bool = False) -> SandboxedRun:
         """Start the answer; where it is a file of the runtime, `mydocker` with these words.
 
         Args:
             *words: arguments.
             terminal: as in `SandboxedRun`.
-            limits: as in `SandboxedRun`.
         """
-        program = ["sh", SH] if self.path == SH else [sys.executable, self._program()]
-        return self.command(*program, *words, terminal=terminal, limits=limits)
+        main = PYTHON if self.path == PYTHON else "mydocker/main.py"
+        program = ("sh", SH) if self.path == SH else (sys.executable, main)
+        return self.command(*program, *words, terminal=terminal)
 
     def command(
         self, *argv: str, terminal: bool = False, limits: Limits | None = None
@@ -87,12 +83,11 @@ class Answer:
         """Start a program, in a run that does not end with it: `sleep 2000` runs from then on."""
         return self.command(sys.executable, "-c", _OUTLIVE, *argv, terminal=terminal)
 
-    def script(self, name: str, text: str = STAY) -> Path:
+    def script(self, name: str, text: str = STAY) -> None:
         """Write a program into the answer's folder, where it can be executed."""
         path = self.folder / name
         path.write_text(text)
         path.chmod(0o755)
-        return path
 
     @property
     def said(self) -> str:
@@ -123,9 +118,6 @@ class Answer:
             f"Write `{missing[0]} = …`." if missing else "",
         )
         return values
-
-    def _program(self) -> str:
-        return PYTHON if self.path == PYTHON else "mydocker/main.py"
 
 
 Judge = Callable[[Answer], str]
@@ -196,7 +188,7 @@ def workspace(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iter
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content, encoding="utf-8")
-        yield Answer(text, exercise.path, folder)
+        yield Answer(exercise.path, folder)
     finally:
         _remove(folder)
         os.close(held)

@@ -104,9 +104,7 @@ def two_spellings(answer: Answer) -> str:
     ):
         wanted = f"`run {option} COMMAND` reaches `run` with the terminal and the command"
         call = _call(answer, "run", option, program)
-        expect(call.arrived, wanted, _said(call), hint)
-        assert call.arrived
-        tty, command = call.arrived
+        tty, command = expect(call.arrived, wanted, _said(call), hint)
         hint = "The option has to be taken away from `words`, whichever it is."
         expect(command == program, wanted, f"the command is `{command}`", hint)
         hint = "The option is dropped without a meaning: `tty` must be true for both."

@@ -189,12 +189,7 @@ def a_sleep_called_nothing(answer: Answer) -> str:
             else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
         )
         run.until(lambda: _names(run.running("sleep")) == wanted)
-        expect(
-            run.is_blocked(),
-            "a process that runs `sleep` and stays",
-            run.summary(),
-            WAIT,
-        )
+        expect(run.is_blocked(), "a process that runs `sleep` and stays", run.summary(), WAIT)
         comm, args = _names(run.running("sleep"))
         hint = "`args` is the list that exec was given. Its first word is yours to choose."
         expect(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)

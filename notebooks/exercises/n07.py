@@ -59,10 +59,7 @@ OTHERS = ("INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "CONT", "WINCH", "RTMIN"
 EARLY = "PID 1 must not end before the command does, whoever else has ended meanwhile."
 # What is run, and a hint for who is wrong about it.
 RUNS = {
-    "A": (
-        ("sh", "-c", DIES.format("TERM")),
-        "The shell is PID 1, and has no handler for SIGTERM.",
-    ),
+    "A": (("sh", "-c", DIES.format("TERM")), "The shell is PID 1, and has no handler for SIGTERM."),
     "B": (
         ("sh", "-c", DIES.format("KILL")),
         "SIGKILL ends PID 1 when it comes from outside. Where does this one come from?",
