@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from labkit.course import workbook
 from labkit.exercise.observe import expect, fail_if_crashed, written
@@ -96,7 +97,7 @@ class Answer:
         text = text.replace(f"{self.folder}/", "")
         return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
-    def values(self, *names: str) -> dict[str, object]:
+    def values(self, *names: str) -> dict[str, Any]:
         """Run a Python answer to its end and return the values of these names, as JSON has them.
 
         Raises:
@@ -107,7 +108,7 @@ class Answer:
         with self.command(*argv) as run:
             status = run.wait()
         fail_if_crashed(run, "a program that comes to its end")
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         with contextlib.suppress(TypeError, ValueError, RecursionError):
             values = dict(json.loads(written(result)))
         missing = [name for name in names if name not in values]

@@ -173,14 +173,12 @@ def what_does_it_answer(answer: Answer) -> str:
     prediction, words = values["prediction"], values["words"]
     asked = "a prediction, 0 or 1, for each of the four lines"
     expect(isinstance(prediction, dict), asked, "something else than the dictionary")
-    assert isinstance(prediction, dict)
     expect(
         isinstance(words, list) and all(isinstance(word, str) for word in words),
         "a list of words",
         f"`{words}`",
         'Such as `words = ["run", "-ti", "/bin/sh"]`.',
     )
-    assert isinstance(words, list)
     expect(
         len(words) > 1 and words[0] == "run",
         "a command line of at least two words that begins with `run`",

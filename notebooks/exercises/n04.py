@@ -64,7 +64,6 @@ def what_survives(answer: Answer) -> str:
     survives = {name: before[name] == after[name] for name in before}
     guesses = answer.values("survives")["survives"]
     expect(isinstance(guesses, dict), "a dictionary `survives`", f"a {type(guesses).__name__}")
-    assert isinstance(guesses, dict)
     missing = [name for name in survives if not isinstance(guesses.get(name), bool)]
     expect(
         not missing,

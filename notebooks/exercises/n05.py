@@ -72,7 +72,6 @@ def statuses(answer: Answer) -> str:
     found = _statuses(answer)
     guesses = answer.values("statuses")["statuses"]
     expect(isinstance(guesses, dict), "a dictionary `statuses`", f"a {type(guesses).__name__}")
-    assert isinstance(guesses, dict)
     missing = [c for c in found if type(guesses.get(c)) is not int]
     expect(
         not missing,

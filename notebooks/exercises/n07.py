@@ -195,7 +195,6 @@ def four_statuses(answer: Answer) -> str:
         "another one",
         "Leave the letters as they are and write a number behind each.",
     )
-    assert isinstance(prediction, dict)
     for letter, (words, hint) in RUNS.items():
         guess = prediction[letter]
         with answer.command(*MYDOCKER, "run", *words) as run:
