@@ -42,6 +42,7 @@ lint: dev
 	@echo "== format, lint, types"
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
+	$(if $(wildcard classroom),@said=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$said"; exit 1; })
 	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup tests tools conftest.py)
 
 PYTEST := $(BIN)/python -m pytest --nbval -q

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import hardened, linux, procfs, sandbox
-from labkit.course import workbook
+from labkit import hardened, linux, places, procfs, sandbox
 from labkit.fork import forked
 
 # What is called, and the Debian package that brings it.
@@ -92,7 +91,7 @@ def _old_python() -> str:
 
 
 def _no_sandbox() -> str:
-    folder = str(workbook.NOTEBOOKS)
+    folder = places.NOTEBOOKS
     hard = _why(lambda: hardened.run(lambda: 0, folder))
     # A masked /proc is in the way of root as well, though only of the exercises' own sandboxes.
     return _why(lambda: sandbox.run(lambda: 0, session=True)) or hard * (UNMASKED in hard)
@@ -123,7 +122,7 @@ def _missing_tools() -> str:
 
 
 def _read_only() -> str:
-    folder = workbook.work_folder()
+    folder = Path(places.work_folder())
     while not os.path.lexists(folder):
         folder = folder.parent
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit import places
 from labkit.course import cache, workbook
 from tests.browser import ROOT
 from tests.test_run import LABKIT
@@ -29,7 +30,7 @@ def course(tmp_path, monkeypatch):
     folder.mkdir()
     book(folder, "01-one.ipynb", SOURCE.format(1), ALONE)
     book(folder, "02-two.ipynb", SOURCE.format(2))
-    monkeypatch.setattr(cache, "NOTEBOOKS", str(folder))
+    monkeypatch.setattr(places, "NOTEBOOKS", str(folder))
     return folder
 
 

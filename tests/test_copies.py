@@ -12,7 +12,8 @@ import pexpect
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from labkit.course import cache, copies, workbook
+from labkit import places
+from labkit.course import copies, workbook
 from labkit.course.workbook import WorkbookError
 from tests.browser import ROOT
 
@@ -34,7 +35,7 @@ def course(tmp_path, monkeypatch):
     write(books / "03-three.ipynb", "x = 3", "3\n")
     write(books / "04-four.ipynb", "x = 4")
     monkeypatch.setattr(workbook, "NOTEBOOKS", books)
-    monkeypatch.setattr(cache, "NOTEBOOKS", str(books))
+    monkeypatch.setattr(places, "NOTEBOOKS", str(books))
     monkeypatch.delenv("LABKIT_MINE")
     return tmp_path
 

@@ -9,45 +9,23 @@ import os
 import sys
 import time
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-NOTEBOOKS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "notebooks")
-# Jupyter starts a kernel in its notebook's folder; `%notebook` changes the working directory.
-try:
-    START = os.getcwd()
-except FileNotFoundError:  # it was removed under us
-    START = "/"
+from labkit import places
+
 # Two changes in one tick of a file system's clock leave the same time. FAT's has the longest one.
 TICK = 2_000_000_000  # nanoseconds
 
 Look = tuple[int, dict[str, tuple[int, ...]]]
 
 
-def mine() -> str:
-    """Return where the learner's copies are: beside `notebooks`, or where LABKIT_MINE says."""
-    beside = os.path.join(os.path.dirname(NOTEBOOKS), "mine")
-    return os.path.join(START, os.environ.get("LABKIT_MINE") or beside)
-
-
-def here() -> str:
-    """Return which notebooks count for this process: the learner's where it started among them."""
-    place = os.path.realpath(mine())
-    return mine() if f"{START}/".startswith(f"{place}/") else NOTEBOOKS
-
-
-def work_folder() -> str:
-    """Return where working folders live."""
-    return f"{mine()}/work"
-
-
-def places() -> list[str]:
+def homes() -> list[str]:
     """Return the folders that may hold runtimes, best first.
 
     The later ones are for who cannot write into the first. Whether one can be written is not
     asked here: who finds a runtime writes nothing.
     """
     set_ = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
-    temporary = [os.path.join(START, name) for name in set_ if name] + ["/tmp", "/var/tmp"]
-    return [f"{work_folder()}/run", *(f"{name}/labkit-{os.getuid()}" for name in temporary)]
+    temporary = [os.path.join(places.START, name) for name in set_ if name] + ["/tmp", "/var/tmp"]
+    return [f"{places.work_folder()}/run", *(f"{name}/labkit-{os.getuid()}" for name in temporary)]
 
 
 def is_ours(place: str) -> bool:
@@ -70,9 +48,9 @@ def look(folder: str = "") -> Look:
         OSError: there is no folder of notebooks.
     """
     now = time.time_ns()
-    paths = [f"{HERE}/workbook.py"]  # which reads the others
-    places = [NOTEBOOKS, *filter(os.path.isdir, [mine()])]
-    paths += sorted(f"{p}/{n}" for p in places for n in os.listdir(p) if n.endswith(".ipynb"))
+    paths = [f"{os.path.dirname(__file__)}/workbook.py"]  # which reads the others
+    folders = [places.NOTEBOOKS, *filter(os.path.isdir, [places.mine()])]
+    paths += sorted(f"{f}/{n}" for f in folders for n in os.listdir(f) if n.endswith(".ipynb"))
     walk = os.walk(folder, followlinks=True)
     paths += sorted(f"{place}/{name}" for place, _, names in walk for name in names)
     return now, {path: _marks(path) for path in paths}
@@ -84,7 +62,7 @@ def find(upto: str | None) -> str:
     Args:
         upto: the number of the notebook, as it was typed; None means all of them.
     """
-    for place in filter(is_ours, places()):
+    for place in filter(is_ours, homes()):
         try:
             fd = os.open(_name(place, upto), os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait
             try:

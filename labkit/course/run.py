@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from labkit import places
 from labkit.course import cache
 from labkit.errors import CourseError, fail
 
@@ -53,7 +54,7 @@ def run(words: Sequence[str]) -> int:
             return fail("run: --upto wants the number of a notebook, such as 03", 2)
         else:
             upto = option[2] if option[1] else rest.pop(0)
-    notebooks = cache.NOTEBOOKS if as_delivered else cache.mine()
+    notebooks = places.NOTEBOOKS if as_delivered else places.mine()
     folder = ("" if as_delivered else cache.find(upto)) or _assemble(upto, words, notebooks)
     program = f"{folder}/{MAIN}"
 
@@ -94,6 +95,6 @@ def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
 
         raise CourseError(f"{error}{edits.advice(upto, words)}") from None
     folder = str(workbook.install(files))
-    if notebooks != cache.NOTEBOOKS:
+    if notebooks != places.NOTEBOOKS:
         cache.note(upto, folder, before)
     return folder

@@ -21,10 +21,11 @@ from pathlib import Path, PurePosixPath
 from textwrap import dedent
 from typing import Any
 
+from labkit import places
 from labkit.course import cache
 from labkit.errors import CourseError
 
-NOTEBOOKS = Path(cache.NOTEBOOKS)
+NOTEBOOKS = Path(places.NOTEBOOKS)
 SOURCE, ANSWER, SOLUTION = "%%source", "%%answer", "%%solution"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
@@ -105,7 +106,7 @@ def lines_above(shell: Any, body: str) -> int:
 
 def mine() -> Path:
     """Return the folder of the learner's copies."""
-    return Path(cache.mine())
+    return Path(places.mine())
 
 
 def notebooks(folder: Path | None = None) -> dict[int, Path]:
@@ -116,7 +117,7 @@ def notebooks(folder: Path | None = None) -> dict[int, Path]:
             not there is taken from NOTEBOOKS. None is `mine()` for a kernel that was started
             there, else NOTEBOOKS.
     """
-    folder = folder or Path(cache.here())
+    folder = folder or Path(places.here())
     found: dict[int, Path] = {}
     for place in (NOTEBOOKS, folder) if folder == mine() else (folder,):
         for path in sorted(place.glob("[0-9][0-9]-*.ipynb"), reverse=True):
@@ -139,7 +140,7 @@ def notebook(number: str | int, folder: Path | None = None) -> tuple[int, Path]:
     known = notebooks(folder)
     word = str(number).strip()
     if not re.fullmatch("[0-9]{1,2}", word) or int(word) not in known:
-        there = ", ".join(f"{n:02}" for n in known) or f"none at all in {folder or cache.here()}"
+        there = ", ".join(f"{n:02}" for n in known) or f"none at all in {folder or places.here()}"
         raise WorkbookError(f"there is no notebook {word[:20]!r}; there are: {there}")
     return int(word), known[int(word)]
 
@@ -301,11 +302,9 @@ def install(files: dict[str, Source]) -> Path:
     text = json.dumps([(source.path, source.text) for source in files.values()])
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     # Where it lies already, nothing has to be written.
-    places = sorted(
-        map(Path, cache.places()), key=lambda place: not _lies_in(place / digest, files)
-    )
+    homes = sorted(map(Path, cache.homes()), key=lambda place: not _lies_in(place / digest, files))
     refusals = []
-    for place in places:
+    for place in homes:
         try:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             if cache.is_ours(str(place)):
@@ -314,7 +313,7 @@ def install(files: dict[str, Source]) -> Path:
         except OSError as error:
             refusals.append(error)
     reason = refusals[0] if refusals else PermissionError(errno.EPERM, "it belongs to another user")
-    where = f"{cache.work_folder()} nor a temporary folder can be written: {reason.strerror}"
+    where = f"{places.work_folder()} nor a temporary folder can be written: {reason.strerror}"
     raise OSError(reason.errno, f"neither {where}. Cure: LABKIT_MINE=/a/folder/of/yours")
 
 
@@ -339,7 +338,7 @@ def put_aside(path: Path) -> Path:
 
 def work_folder() -> Path:
     """Return where working folders live."""
-    return Path(cache.work_folder())
+    return Path(places.work_folder())
 
 
 def _lies_in(folder: Path, files: dict[str, Source]) -> bool:
