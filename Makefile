@@ -37,7 +37,7 @@ setup test-tools dev:
 lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT) $(if $(EDIT),--edit)
 
-# What a folder lacks, such as a learner's edition of the course, is left out.
+# What a folder lacks, such as the release version of the course, is left out.
 lint: dev
 	@echo "== format, lint, types"
 	@$(BIN)/python -m ruff format --check --quiet .

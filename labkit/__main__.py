@@ -97,9 +97,10 @@ def _parser() -> ArgumentParser:
         grade,
         "for instructors: run what learners handed in, write who passed what",
         "It writes grades.csv and grades.html. A folder with notebooks in it is one learner's; in "
-        "any other, each folder below that has some is.",
+        "any other, each folder below that has some is. So is a zip file of labkit hand-in; one of "
+        "Moodle or Canvas holds a class.",
     )
-    one.add_argument("folders", nargs="+", metavar="FOLDER")
+    one.add_argument("folders", nargs="+", metavar="FOLDER|ZIP")
     one.add_argument("--out", default=".", metavar="FOLDER", help="for the table: this one")
     one.add_argument("--seconds", type=_positive, default=60, help="for one cell: 60")
     one.add_argument("--memory", type=_positive, default=1024, help="MiB for a notebook: 1024")
