@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit import procfs
-from tests import browser
-from tests.browser import Terminal
+from tests.helpers import browser
+from tests.helpers.browser import Terminal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests import browser
+from tests.helpers import browser
 
 BOOKS = "mine"  # beside the course in `lab_folder`
 # For `make check`: what is quick and needs no browser.

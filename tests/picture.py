@@ -4,8 +4,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import browser
-from tests.browser import ROOT, Terminal
+from tests.helpers import browser
+from tests.helpers.browser import Terminal
+from tests.helpers.course import ROOT
 
 BOOK = "03-the-first-container.ipynb"
 PICTURE = ROOT / "notebooks" / "images" / "result.png"

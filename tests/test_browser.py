@@ -11,11 +11,12 @@ import pytest
 
 from labkit import procfs
 from labkit.view import four_steps
-from tests import browser
 from tests.answers.stub import solution, stub
-from tests.browser import ROOT, Terminal
-from tests.pages import LAYOUT_FAULTS, LOW_CONTRASTS
-from tests.test_sandbox import until
+from tests.helpers import browser
+from tests.helpers.browser import Terminal
+from tests.helpers.course import ROOT
+from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS
+from tests.helpers.processes import until
 
 SHOTS = ROOT / "build" / "screenshots"
 BASH = """from labkit.shell import Shell

@@ -5,7 +5,7 @@ Screenshots go to `build/screenshots`; look at them after a change to what a pag
 
 import pytest
 
-from tests.browser import ROOT
+from tests.helpers.course import ROOT
 
 SHOTS = ROOT / "build" / "screenshots"
 QUIZ = """from labkit.view import Quiz

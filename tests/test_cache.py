@@ -12,9 +12,7 @@ import pytest
 
 from labkit import places
 from labkit.course import cache, workbook
-from tests.browser import ROOT
-from tests.test_run import LABKIT
-from tests.test_workbook import book
+from tests.helpers.course import LABKIT, ROOT, book
 
 HOUR = 3600 * 10**9  # nanoseconds
 SOURCE = "%%source mydocker/main.py\nprint({})\n"

@@ -16,7 +16,7 @@ from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import check
 from labkit.exercise.verdict import cells, judge
 from tests.answers.stub import solution
-from tests.test_notebooks import faults
+from tests.helpers.course import faults
 
 COURSE = release.COURSE
 BOOKS = workbook.notebooks()

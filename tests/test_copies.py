@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from labkit import places
 from labkit.course import copies, workbook
 from labkit.course.workbook import WorkbookError
-from tests.browser import ROOT
+from tests.helpers.course import ROOT
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
 

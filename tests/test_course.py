@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import ROOT
-from tests.test_sandbox import ORDINARY
+from tests.helpers.course import ROOT
+from tests.helpers.processes import ORDINARY
 
 COURSE = ROOT / "vm" / "guest" / "labkit-course"
 

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from tests.browser import ROOT
-from tests.test_run import LABKIT
+from tests.helpers.course import LABKIT, ROOT
 
 # Whoever runs the tests becomes root of a mount namespace in which the machine can be imitated.
 APART = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-U", "-r", "--mount"]

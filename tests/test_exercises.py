@@ -14,7 +14,7 @@ from labkit import exercise
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise.verdict import cells
-from tests.test_sandbox import Kernel
+from tests.helpers.processes import Kernel
 
 BOOKS = workbook.notebooks()
 NUMBERS = [number for path in BOOKS.values() for number in cells(path, ANSWER)]

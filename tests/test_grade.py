@@ -21,7 +21,7 @@ from labkit import procfs
 from labkit.course import workbook
 from labkit.exercise.trial import Limits
 from tests.answers.stub import solution
-from tests.test_sandbox import ORDINARY, gone, until
+from tests.helpers.processes import ORDINARY, gone, until
 from tools.save import METADATA
 
 COURSE = workbook.NOTEBOOKS.parent

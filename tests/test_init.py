@@ -14,10 +14,10 @@ import pytest
 
 from labkit import procfs
 from labkit.course import workbook
-from tests.terminals import Person
-from tests.test_sandbox import Kernel, gone, machine, until
+from tests.helpers.course import LABKIT
+from tests.helpers.processes import Kernel, gone, machine, until
+from tests.helpers.terminals import Person
 
-LABKIT = str(Path(sys.executable).parent / "labkit")
 RUN = (LABKIT, "run")
 SIXTEEN = "HUP INT QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM TERM XCPU SYS"
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from labkit import linux, procfs, sandbox
+from labkit import linux, procfs
 from labkit.fork import forked
+from tests.helpers.processes import in_sandbox
 
 KINDS = {
     "mnt": linux.CLONE_NEWNS,
@@ -23,16 +24,6 @@ KINDS = {
     "user": linux.CLONE_NEWUSER,
     "cgroup": linux.CLONE_NEWCGROUP,
 }
-
-
-def in_sandbox(function):
-    """Run a function with root's rights that reach nowhere; return what it printed."""
-
-    def body():
-        function()
-        return 0
-
-    return forked(sandbox.run, body, session=True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from tests.browser import ROOT
+from tests.helpers.course import ROOT
 
 
 @pytest.fixture

@@ -12,33 +12,14 @@ import pytest
 
 from labkit.course import workbook
 from labkit.view import STEPS, four_steps
+from tests.helpers.course import ROOT, faults
 from tools.save import METADATA
 
-ROOT = workbook.NOTEBOOKS.parent
 BOOKS = list(workbook.notebooks().values())
 
 
 def read(path):
     return nbformat.read(path, as_version=4)
-
-
-def faults(book):
-    """Everything that would keep nbval from comparing a cell, and what does not belong in git."""
-    code = [cell for cell in book.cells if cell.cell_type == "code"]
-    found = []
-    if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
-        found.append("the counts are not 1, 2, 3, …")
-    if dict(book.metadata) != METADATA:
-        found.append("stray metadata in the notebook")
-    for cell in book.cells:
-        if set(cell.metadata) - {"jupyter", "nbgrader", "tags"}:
-            found.append("stray metadata in a cell")
-        for output in cell.get("outputs", []):
-            if output.get("metadata") or "application/vnd.jupyter.widget-view+json" in output.get(
-                "data", {}
-            ):
-                found.append("stray metadata or widget state in an output")
-    return found
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from labkit import linux, procfs
-from tests.test_linux import in_sandbox
+from tests.helpers.processes import in_sandbox
 
 
 def test_namespaces_of_a_child_are_those_of_its_parent():

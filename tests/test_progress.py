@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from labkit.course import progress, workbook
-from tests.test_run import LABKIT
+from tests.helpers.course import LABKIT
 
 
 @pytest.fixture

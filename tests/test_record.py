@@ -11,7 +11,7 @@ import pytest
 from labkit.trace import seccomp
 from labkit.trace.record import Log, Recording
 from labkit.view import TimeLine
-from tests.test_sandbox import ORDINARY
+from tests.helpers.processes import ORDINARY
 
 RUN = "python3 mydocker/main.py run -ti /bin/sh"
 # Runs in a sandbox, in the folder of a runtime, with this Python as python3.

@@ -4,16 +4,14 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from labkit.course import workbook
-from tests.test_sandbox import ORDINARY, machine
+from tests.helpers.course import LABKIT, ROOT
+from tests.helpers.processes import ORDINARY, machine
 
 NOTHING = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
-ROOT = workbook.NOTEBOOKS.parent
-LABKIT = str(Path(sys.executable).parent / "labkit")
 
 
 def mydocker(*words, prefix=(), **options):

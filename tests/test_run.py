@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from labkit import procfs
 from labkit.shell import Shell
-from tests.test_sandbox import ORDINARY, gone, machine, until
-
-LABKIT = str(Path(sys.executable).parent / "labkit")
+from tests.helpers.course import LABKIT
+from tests.helpers.processes import ORDINARY, gone, machine, until
 
 
 def labkit(*words, **options):

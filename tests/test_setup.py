@@ -21,18 +21,17 @@ import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 
-from labkit import doctor
+from labkit import doctor, procfs
 from labkit.course import jupyter, workbook
-from tests.browser import free_port
-from tests.test_run import LABKIT
-from tests.test_sandbox import ORDINARY, gone, procfs, until
+from tests.helpers.browser import free_port
+from tests.helpers.course import LABKIT, ROOT
+from tests.helpers.processes import ORDINARY, gone, until
 
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 # The one on PATH, or the one that `make dev` brought.
 UV = shutil.which("uv", path=f"{os.environ['PATH']}:{Path(sys.executable).parent}")
 
-ROOT = Path(__file__).parent.parent
 SITE = Path(sysconfig.get_path("purelib"))
 FORBID = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 NO_NAMESPACES = (

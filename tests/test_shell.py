@@ -10,8 +10,8 @@ import pytest
 
 from labkit import procfs
 from labkit.shell import Shell, ShellError
-from tests.terminals import many_descriptors
-from tests.test_sandbox import until
+from tests.helpers.processes import until
+from tests.helpers.terminals import many_descriptors
 
 
 @pytest.fixture

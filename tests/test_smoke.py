@@ -10,7 +10,7 @@ import pytest
 from labkit.course import workbook
 from labkit.course.workbook import NOTEBOOKS
 from labkit.exercise import smoke
-from tests.test_sandbox import until
+from tests.helpers.processes import until
 
 INIT = "mydocker/init.py"
 MOUNT = 'mount("proc", "/proc", "proc", MS_NOEXEC | MS_NOSUID | MS_NODEV)'

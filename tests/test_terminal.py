@@ -4,7 +4,7 @@ import pytest
 
 from labkit.shell import BATCH, Shell
 from labkit.view import Terminal, terminal
-from tests.test_sandbox import until
+from tests.helpers.processes import until
 
 
 class Page:

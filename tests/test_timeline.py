@@ -15,7 +15,7 @@ from labkit.view import TimeLine
 from labkit.view import timeline as room
 from labkit.view.picture import STYLE
 from labkit.view.text import columns
-from tests.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
+from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
 
 RUN = "python3 main.py run -ti /bin/sh"
 SHELL = (0, Process(4, 2, (4,), "sh", "", ("/bin/sh",), 0))

@@ -10,7 +10,7 @@ import pytest
 
 from labkit import procfs
 from labkit.exercise.trial import Limits, SandboxedRun
-from tests.test_sandbox import ORDINARY, gone, until
+from tests.helpers.processes import ORDINARY, gone, until
 
 SLEEP = ("sleep", "1000")
 FORK = """

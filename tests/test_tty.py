@@ -6,16 +6,15 @@ import socket
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from labkit import procfs
 from labkit.course import workbook
-from tests.terminals import Person, many_descriptors
-from tests.test_sandbox import ORDINARY, until
+from tests.helpers.course import LABKIT
+from tests.helpers.processes import ORDINARY, until
+from tests.helpers.terminals import Person, many_descriptors
 
-LABKIT = str(Path(sys.executable).parent / "labkit")
 RUN = (LABKIT, "run")
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import pytest
 
 from tests import vm, vm_host
-from tests.browser import ROOT
-from tests.test_setup import free_port
+from tests.helpers.browser import free_port
+from tests.helpers.course import ROOT
 
 # Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.
 DRIVER = """

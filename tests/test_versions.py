@@ -3,12 +3,12 @@
 import re
 import tomllib
 from importlib.metadata import packages_distributions, version
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.course import ROOT
+
 LOCKS = {path.stem: path.read_text() for path in (ROOT / "setup").glob("*.lock")}
 PINNED = {
     part: dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", lock, re.MULTILINE))

@@ -18,8 +18,8 @@ from labkit.view.live import Live
 from labkit.view.mounts import Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
 from labkit.view.text import columns, fit_columns, visible
-from tests.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
-from tests.test_linux import in_sandbox
+from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
+from tests.helpers.processes import in_sandbox
 
 KINDS = procfs.NAMESPACES
 FIVE = ("mnt", "uts", "ipc", "pid", "net")

@@ -11,27 +11,19 @@ import sys
 import warnings
 from pathlib import Path
 
-import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from labkit.course import magics, workbook
 from labkit.course.workbook import WorkbookError
 from labkit.course.workfolder import Change, WorkFolder
+from tests.helpers.course import book
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_MINE", str(tmp_path / "mine"))
     return tmp_path
-
-
-def book(folder, name, *cells):
-    """Write a notebook of code cells."""
-    content = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    path = folder / name
-    nbformat.write(content, path)
-    return path
 
 
 def opened_at(number, folder):

@@ -24,7 +24,7 @@ from pathlib import Path
 import nbformat
 
 from labkit.course import workbook
-from tests import browser
+from tests.helpers import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "tools" / "recorded"

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 import nbformat
 
 from labkit import linux
+from tests.helpers.course import ROOT
 from tools.save import METADATA
 
 if TYPE_CHECKING:  # it is installed for these tests alone
     from playwright.sync_api import BrowserContext, Locator, Page
 
 COUNTER = itertools.count()
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox of Chromium's own (it refuses root); nothing that calls home.
 ARGUMENTS = [

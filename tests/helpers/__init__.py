@@ -1,0 +1,1 @@
+"""What several tests use: processes, the course, terminals, pages in a browser."""
