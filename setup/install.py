@@ -40,7 +40,8 @@ def main(parts: list[str]) -> None:
         parts: "lab", what a lab needs; after it perhaps "test", and then "dev".
     """
     stamps = [VENV / f"{part}-ready" for part in parts]
-    inputs = [ROOT / "pyproject.toml", *sorted(filter(Path.is_file, SETUP.rglob("*")))]
+    files = [SETUP / "install.py", *SETUP.glob("*.lock"), *SETUP.glob("data/**/*.json")]
+    inputs = [ROOT / "pyproject.toml", *sorted(files)]
     wanted = MADE_FOR + "".join(path.read_text() for path in inputs)
     if all(map(wanted.__eq__, map(_read, stamps))):
         return

@@ -27,7 +27,7 @@ from labkit.procfs import Process
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent.parent
-POLL_INTERVAL = 0.02  # seconds between two looks
+POLL_INTERVAL = 0.02  # seconds between two looks, at least
 IDLE_TIMEOUT = 2.0  # seconds without any change after which nothing is expected any more
 MAX_POLLS = 25  # after as many, one that never rests is taken for one that stays
 PROGRAM_PID = 2  # its PID in the sandbox
@@ -214,18 +214,19 @@ class SandboxedRun:
         """
         before, since = "", time.monotonic()
         while True:
-            ended = self.status is not None
+            began, ended = time.monotonic(), self.status is not None
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if found := condition():
                     return found
-            if ended or self._is_over_a_limit():
+            processes = self._look()
+            if ended or self.exceeded:
                 return None
-            now = self._signature()
-            if now != before or not self._waits():
+            now = self._signature(processes)
+            if now != before or not _wait(processes):
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > idle_timeout:
                 return None
-            linux.poll(*([self._ours] if self.status is None else []), seconds=POLL_INTERVAL)
+            linux.poll(*([self._ours] if self.status is None else []), seconds=_pause(began))
 
     def is_blocked(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""
@@ -233,17 +234,19 @@ class SandboxedRun:
 
         def waits() -> bool:
             nonlocal before, looks
-            now, last = self._signature(), before
-            before, looks = now, looks + 1
-            return (now == last and self._waits()) or looks > MAX_POLLS
+            processes, last = self.processes(), before
+            before, looks = self._signature(processes), looks + 1
+            return (before == last and _wait(processes)) or looks > MAX_POLLS
 
         return bool(self.until(waits)) and self.status is None
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
-        while self.status is None and not self._is_over_a_limit():
+        while self.status is None and not self.exceeded:
+            began = time.monotonic()
+            self._look()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._launcher.wait(POLL_INTERVAL)
+                self._launcher.wait(_pause(began))
         return None if self.exceeded else self.status
 
     def send(self, text: str) -> None:
@@ -284,17 +287,17 @@ class SandboxedRun:
                 self._stop(f"it printed more than {self.limits.output:,} bytes")
                 return
 
-    def _is_over_a_limit(self) -> bool:
+    def _look(self) -> list[Process]:
+        """Read what was printed, end what is over a limit, and return the processes."""
         self._read()
-        if self.exceeded:
-            return True
-        if self._count() > self.limits.processes:
+        if not self.exceeded and self._count() > self.limits.processes:
             self._stop(f"it had more than {self.limits.processes} processes at once")
-        elif sum(process.resident for process in self.processes()) > self.limits.memory * 1024:
+        processes = [] if self.exceeded else self.processes()
+        if sum(process.resident for process in processes) > self.limits.memory * 1024:
             self._stop(f"it used more than {self.limits.memory} MiB of memory")
         elif time.monotonic() > self._end:
             self._stop(f"it was not done after {self.limits.seconds:g} seconds")
-        return bool(self.exceeded)
+        return processes
 
     def _count(self) -> int:
         """Count the program's processes, quickly: those that fork without end leave little time."""
@@ -308,12 +311,7 @@ class SandboxedRun:
         self.exceeded = self.exceeded or reason
         self._launcher.send_signal(signal.SIGKILL)
 
-    def _waits(self) -> bool:
-        """Whether the program has begun, and none of its processes wants a processor or a disk."""
-        states = {process.state for process in self.processes()}
-        return bool(states) and not states & {"R", "D"}
-
-    def _signature(self) -> str:
+    def _signature(self, processes: Sequence[Process]) -> str:
         """Whatever changes when the program gets on.
 
         Of its turns at the processor only those count that the kernel had to end, see
@@ -321,11 +319,22 @@ class SandboxedRun:
         not get on.
         """
         parts = [str(len(self._output))]
-        for process in self.processes():
+        for process in processes:
             with contextlib.suppress(OSError):
                 turns = procfs.status(process.pid)["nonvoluntary_ctxt_switches"]
                 parts.append(f"{process.pid} {process.state} {turns}")
         return "\n".join(parts)
+
+
+def _wait(processes: Sequence[Process]) -> bool:
+    """Whether a program has begun, and none of its processes wants a processor or a disk."""
+    states = {process.state for process in processes}
+    return bool(states) and not states & {"R", "D"}
+
+
+def _pause(began: float) -> float:
+    """Return the seconds to the next look: on a slow machine, too, most of the time is theirs."""
+    return max(POLL_INTERVAL, min(0.2, 2 * (time.monotonic() - began)))
 
 
 def _tells_of_us(proc: str) -> bool:
