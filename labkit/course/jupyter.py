@@ -73,6 +73,7 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{first}",
         "--ServerApp.log_level=WARN",
+        "--LabApp.log_level=WARN",
         "--ServerApp.kernel_websocket_connection_class=labkit.course.jupyter.PromptConnection",
         # Each page would have Node.js look whether JupyterLab should be built again: a second.
         "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
