@@ -88,7 +88,7 @@ def two_in_one(answer: Answer) -> str:
                 "After `unshare` it is settled where the next children begin, so the kernel "
                 "refuses one more new namespace. Ask once, and then make them with `os.fork()`."
             )
-        expect(first and second, both, run.summary(), hint)
+        expect(first and second, both, run.summary(), stay if run.status == 0 else hint)
         expect(run.is_blocked(), both, run.summary(), stay)
         # A shell in between is gone by now, and what was below it.
         first, second = run.find(*SLEEP), run.find("sleep", "2000")
