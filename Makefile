@@ -45,7 +45,8 @@ lint: dev
 	$(if $(wildcard classroom),@said=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$said"; exit 1; })
 	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup tests tools conftest.py)
 
-PYTEST := $(BIN)/python -m pytest --nbval -q
+# pytest, without a grammar of addresses that jsonschema would build: a second of each start.
+PYTEST := $(BIN)/python -c 'import sys; sys.modules["rfc3987_syntax"] = None; import pytest; sys.exit(pytest.main())' --nbval -q
 check: lint
 	$(if $(wildcard tests/test_*.py),@$(PYTEST) -m fast tests)
 

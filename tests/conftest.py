@@ -11,7 +11,7 @@ from tests.helpers import browser
 BOOKS = "mine"  # beside the course in `lab_folder`
 # For `make check`: what is quick and needs no browser.
 FAST = {
-    *("test_cache", "test_check", "test_copies", "test_doctor", "test_door", "test_escapes"),
+    *("test_cache", "test_check", "test_doctor", "test_door", "test_escapes"),
     *(
         "test_fork",
         "test_linux",
