@@ -224,6 +224,15 @@ def test_what_is_looked_at_may_end_meanwhile(start):
     assert run.until(look) is None
 
 
+def test_what_a_program_leaves_does_not_pass_for_one_that_stays(start):
+    run = sh(start, "sleep 1000 & kill -STOP $$", limits=Limits(seconds=5))
+    run.until(lambda: run.program.state == "T" and run.find(*SLEEP))
+    os.kill(run.program.ppid, signal.SIGSTOP)  # the kernel lets the sandbox's PID 1 run late
+    run.kill(signal.SIGCONT)
+    assert run.until(lambda: run.program.state == "Z")
+    assert not run.is_blocked()
+
+
 def test_nothing_is_left_after_close(start):
     run = sh(start, "setsid sleep 1000 & trap '' TERM HUP; setsid nohup sleep 1000 & sleep 1000")
     assert run.until(lambda: len(run.processes()) == 4)

@@ -238,7 +238,7 @@ class SandboxedRun:
             before, looks = self._signature(processes), looks + 1
             return (before == last and _wait(processes)) or looks > MAX_POLLS
 
-        return bool(self.until(waits)) and self.status is None
+        return bool(self.until(waits)) and _lives(self.processes())
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
@@ -327,9 +327,17 @@ class SandboxedRun:
 
 
 def _wait(processes: Sequence[Process]) -> bool:
-    """Whether a program has begun, and none of its processes wants a processor or a disk."""
-    states = {process.state for process in processes}
-    return bool(states) and not states & {"R", "D"}
+    """Whether the program lives, and none of its processes wants a processor or a disk."""
+    return _lives(processes) and not {process.state for process in processes} & {"R", "D"}
+
+
+def _lives(processes: Sequence[Process]) -> bool:
+    """Whether the program has begun and not ended.
+
+    Where it has, the sandbox's PID 1 ends the rest. The kernel lets that run last of all: until
+    then the program is a zombie, and the rest looks as if it stayed.
+    """
+    return any(p.pids[1:] == (PROGRAM_PID,) and p.state != "Z" for p in processes)
 
 
 def _pause(began: float) -> float:
