@@ -67,7 +67,7 @@ guards: dev
 	@$(BIN)/python -m tools.guards
 
 # The box is made again when something that it holds is newer.
-IN_BOX := $(shell find $$(cat vm/files) -path notebooks/work -prune -o -type f -not -path '*/.*' -not -name '*.pyc' -print)
+IN_BOX := $(shell find $$(cat vm/files) -type f -not -path '*/.*' -not -name '*.pyc' -print)
 build/mydocker-libvirt.box: $(IN_BOX)
 	@vm/box.sh
 

@@ -51,7 +51,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8
 
 say "the course"
-mapfile -t files < <(xargs -a vm/files -I{} find {} -path notebooks/work -prune -o -type f \
+mapfile -t files < <(xargs -a vm/files -I{} find {} -type f \
   -not -path '*/__pycache__/*' -not -path '*/.ipynb_checkpoints/*' -print | LC_ALL=C sort)
 sha256sum "${files[@]}" > "$work/.delivered"
 tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - \
