@@ -100,13 +100,9 @@ def add_to_the_runtime(course, noted):
     (noted / "mydocker/os.py").touch()
 
 
-def compile_it_otherwise(course, noted):
-    next((noted / "mydocker/__pycache__").iterdir()).write_bytes(b"")
-
-
 def damage(what):
     def change(course, noted):
-        [note] = noted.parent.glob(".last-*")
+        [note] = noted.parent.glob(".upto-last")
         note.write_bytes(what(note.read_bytes()))
 
     return change
@@ -114,7 +110,7 @@ def damage(what):
 
 def put_in_its_place(make):
     def change(course, noted):
-        [note] = noted.parent.glob(".last-*")
+        [note] = noted.parent.glob(".upto-last")
         note.unlink()
         make(note)
 
@@ -135,14 +131,11 @@ CHANGES = {
     "the runtime edited": edit_the_runtime,
     "a file of the runtime removed": remove_from_the_runtime,
     "a module more": add_to_the_runtime,
-    "a compiled file damaged": compile_it_otherwise,
     "another work folder": another_work_folder,
     "half a note": damage(lambda text: text[: len(text) // 2]),
     "an empty note": damage(lambda text: b""),
     "a note of zeros": damage(lambda text: bytes(len(text))),
     "a note that is no text": damage(lambda text: b"\xff" + text),
-    "a note about elsewhere": damage(lambda text: b"../" + text),
-    "a pipe": put_in_its_place(os.mkfifo),
     "a folder": put_in_its_place(Path.mkdir),
     "nothing": put_in_its_place(Path.exists),
 }
@@ -171,23 +164,14 @@ def test_what_changed_within_a_tick_of_the_clock_is_not_trusted(course):
     assert cache.find(None) == ""
 
 
-@pytest.mark.parametrize("name", ["main.py", "__pycache__/main.*"])
-@pytest.mark.parametrize("size", [0, 15, 16, 40])
-def test_a_damaged_runtime_is_mended(course, noted, name, size):
-    [path] = (noted / "mydocker").glob(name)
+@pytest.mark.parametrize("size", [0, 4])
+def test_a_damaged_runtime_is_mended(course, noted, size):
+    path = noted / "mydocker/main.py"
     path.write_bytes(path.read_bytes()[:size] + bytes(size))
     assert assemble(course) == str(noted)
     code = "import sys; sys.path.insert(0, 'mydocker'); import main"
     run = subprocess.run([sys.executable, "-c", code], cwd=noted, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("2\n", "")
-
-
-def test_python_finds_the_runtime_compiled(noted):
-    code = "import sys; sys.path.insert(0, 'mydocker'); import main"
-    command = [sys.executable, "-v", "-c", code]
-    run = subprocess.run(command, cwd=noted, capture_output=True, text=True)
-    [compiled] = (noted / "mydocker/__pycache__").glob("main.*")
-    assert f"# code object from '{compiled}'" in run.stderr
 
 
 def test_each_version_is_noted_by_itself(course, noted, monkeypatch):
@@ -198,11 +182,6 @@ def test_each_version_is_noted_by_itself(course, noted, monkeypatch):
     assert cache.find("01") == first != cache.find(None)
     for word in ("1", "02", "../01", ""):
         assert cache.find(word) == ""
-
-
-def test_what_another_user_noted_is_not_run(course, noted, monkeypatch):
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert cache.find(None) == ""
 
 
 def labkit(course, *words, before="", **options):
@@ -227,7 +206,7 @@ def test_edits_in_quick_succession_are_seen(whole):
             assert labkit(whole, "run").stdout == f"{number}\n"
 
 
-NOTE_AT_ONCE = "from labkit.course import cache; cache.TICK = -10**18"
+NOTE_AT_ONCE = "from labkit.course import cache; cache.MIN_AGE = -10**18"
 FULL = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
 
 
@@ -248,9 +227,8 @@ def test_nor_by_what_pip_makes_of_the_command():
 
 @pytest.mark.parametrize("noting", ["", NOTE_AT_ONCE], ids=["not noted", "noted"])
 def test_with_every_disk_full_what_lies_assembled_runs(whole, noting):
-    assert (
-        "can be written: File too large. Cure: LABKIT_MINE=" in labkit(whole, "run", **FULL).stderr
-    )
+    assert "/run/" in (said := labkit(whole, "run", **FULL).stderr)
+    assert said.endswith(": File too large. Cure: LABKIT_MINE=/a/folder/of/yours\n")
     labkit(whole, "run", before=noting)
     run = labkit(whole, "run", **FULL)
     assert (run.stdout, run.stderr) == ("2\n", "")

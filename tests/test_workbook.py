@@ -378,7 +378,7 @@ def test_install_mends_a_folder_that_lost_a_file(folder):
     assert workbook.install(files) == place
     assert (place / "a.py").read_text() == "x = 1\n"
     assert (place / "b.py").read_text() == "y = 1\n"
-    assert sorted(path.name for path in place.iterdir()) == ["__pycache__", "a.py", "b.py"]
+    assert sorted(path.name for path in place.iterdir()) == ["a.py", "b.py"]
 
 
 @pytest.mark.parametrize("text", ["x = " + "-" * 100000 + "1\n", "x = '\0'\n"])

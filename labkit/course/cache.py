@@ -1,59 +1,33 @@
 """Knows which runtime lies assembled already, so that `labkit run` starts as fast as it does.
 
-To read and compile the notebooks takes longer than a container lives. While no file is another
-than it was when they were read, nothing needs to be read again. Like `linux`, this is used at
-every start, so it imports little.
+To read the notebooks takes longer than a container lives. While no file is another than it was
+when they were read, nothing needs to be read again. Like `linux`, this is used at every start, so
+it imports little.
 """
 
 import os
-import sys
 import time
 
 from labkit import places
 
-# Two changes in one tick of a file system's clock leave the same time. FAT's has the longest one.
-TICK = 2_000_000_000  # nanoseconds
-
-Look = tuple[int, dict[str, tuple[int, ...]]]
+# Two changes in one tick of a file system's clock leave the same time. FAT's ticks take 2 s.
+MIN_AGE = 5_000_000_000  # nanoseconds
 
 
-def homes() -> list[str]:
-    """Return the folders that may hold runtimes, best first.
-
-    The later ones are for who cannot write into the first. Whether one can be written is not
-    asked here: who finds a runtime writes nothing.
-    """
-    set_ = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
-    temporary = [os.path.join(places.START, name) for name in set_ if name] + ["/tmp", "/var/tmp"]
-    return [f"{places.work_folder()}/run", *(f"{name}/labkit-{os.getuid()}" for name in temporary)]
-
-
-def is_ours(place: str) -> bool:
-    """Whether a folder is this user's. What lies in it is run, so nobody else may write it."""
-    try:
-        return os.stat(place).st_uid == os.getuid()
-    except OSError:
-        return False
-
-
-def look(folder: str = "") -> Look:
-    """Return the time, and by what the kernel tells that a file is another, or was changed.
-
-    The files are those of which `labkit run` assembles the learner's runtime.
+def look(folder: str = "") -> dict[str, tuple[int, ...]]:
+    """Return, for each notebook of the learner's runtime, what changes whenever the file does.
 
     Args:
-        folder: of an assembled runtime, whose files are looked at after the notebooks.
+        folder: of an assembled runtime, whose files are looked at, too.
 
     Raises:
-        OSError: there is no folder of notebooks.
+        OSError: a file or folder is gone.
     """
-    now = time.time_ns()
-    paths = [f"{os.path.dirname(__file__)}/workbook.py"]  # which reads the others
-    folders = [places.NOTEBOOKS, *filter(os.path.isdir, [places.mine()])]
-    paths += sorted(f"{f}/{n}" for f in folders for n in os.listdir(f) if n.endswith(".ipynb"))
-    walk = os.walk(folder, followlinks=True)
-    paths += sorted(f"{place}/{name}" for place, _, names in walk for name in names)
-    return now, {path: _marks(path) for path in paths}
+    paths = [path for place, _, names in os.walk(folder) for path in _inside(place, names, ".py")]
+    for place in (places.NOTEBOOKS, places.mine()):
+        if os.path.isdir(place):
+            paths += _inside(place, os.listdir(place), ".ipynb")
+    return {path: _marks(os.stat(path)) for path in paths}
 
 
 def find(upto: str | None) -> str:
@@ -62,23 +36,16 @@ def find(upto: str | None) -> str:
     Args:
         upto: the number of the notebook, as it was typed; None means all of them.
     """
-    for place in filter(is_ours, homes()):
-        try:
-            fd = os.open(_name(place, upto), os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait
-            try:
-                noted = os.read(fd, 1 << 16)
-            finally:
-                os.close(fd)
-            name = os.fsdecode(noted.partition(b" ")[0])
-            folder = f"{place}/{name}"
-            if name.isalnum() and noted == _text(folder, look(folder)):
-                return folder
-        except (OSError, ValueError):  # there is none, or it is damaged
-            continue
-    return ""
+    try:
+        with open(_note(upto), encoding="utf-8") as file:
+            noted = file.read()
+        folder = noted.partition("\n")[0]
+        return folder if noted == _text(folder, look(folder)) else ""
+    except (OSError, ValueError):  # there is none, or it is damaged
+        return ""
 
 
-def note(upto: str | None, folder: str, before: Look) -> None:
+def note(upto: str | None, folder: str, before: dict[str, tuple[int, ...]]) -> None:
     """Note which runtime was assembled, where a change from now on would be seen.
 
     Args:
@@ -86,34 +53,27 @@ def note(upto: str | None, folder: str, before: Look) -> None:
         folder: the runtime's.
         before: what `look` saw before the notebooks were read.
     """
-    then, files = before
     try:
         after = look(folder)
-        changed = max(times[0] for times in after[1].values())
-        if changed > then - TICK or not files.items() <= after[1].items():
-            return  # a later call will note it
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(_name(os.path.dirname(folder), upto), flags, 0o600)
-        try:
-            os.write(fd, _text(folder, after))
-        finally:
-            os.close(fd)
-    except OSError:  # it stays slow
+        newest = max(max(changed, written) for changed, written, *_ in after.values())
+        if before.items() <= after.items() and newest < time.time_ns() - MIN_AGE:
+            with open(_note(upto), "w", encoding="utf-8") as file:
+                file.write(_text(folder, after))
+    except (OSError, ValueError):  # it stays slow
         return
 
 
-def _marks(path: str) -> tuple[int, ...]:
-    try:
-        s = os.stat(path)
-    except OSError:
-        return (1 << 63,)  # as if it changed in the future, so that nothing is noted
-    return (s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_mode, s.st_ino, s.st_dev)
+def _inside(place: str, names: list[str], end: str) -> list[str]:
+    return sorted(f"{place}/{name}" for name in names if name.endswith(end))
 
 
-def _name(place: str, upto: str | None) -> str:
-    number = "last" if upto is None else f"upto-{upto}"
-    return f"{place}/.{number}-{sys.implementation.cache_tag}"
+def _marks(s: os.stat_result) -> tuple[int, ...]:
+    return s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_ino
 
 
-def _text(folder: str, seen: Look) -> bytes:
-    return os.fsencode(f"{os.path.basename(folder)} {seen[1]!r}")
+def _note(upto: str | None) -> str:
+    return f"{places.work_folder()}/run/.upto-{'last' if upto is None else upto}"
+
+
+def _text(folder: str, seen: dict[str, tuple[int, ...]]) -> str:
+    return f"{folder}\n{seen!r}"

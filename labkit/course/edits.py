@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labkit.course import workbook
+from labkit.course.run import MAIN
 from labkit.course.workbook import NOTEBOOKS, Source, WorkbookError
 
-MAIN = "mydocker/main.py"
 _FRAME = re.compile(r'File "([^"\n]*)", line ([0-9]+)')
 
 
@@ -51,39 +51,28 @@ def where(files: dict[str, Source], text: str) -> str:
     return ""
 
 
-def fault(error: Exception, upto: str | None, words: Sequence[str], folder: str) -> str:
-    """Tell what an error of the runtime was, where it was, and whose it is.
+def fault(error: Exception, upto: str | None, words: Sequence[str], folder: Path) -> str:
+    """Tell what an error of `labkit run` was, where it was, whose it is, and what helps.
 
     Args:
-        error: what `labkit run` caught.
+        error: what it caught.
         upto: the notebook whose runtime it is, None for the last.
         words: behind `labkit run`.
         folder: of the notebooks, as `workbook.notebooks` takes it.
     """
-    try:
-        files = workbook.runtime(upto, folder=Path(folder))
-    except (WorkbookError, OSError):  # somebody edits it meanwhile
-        files = {}
-    place = where(files, "".join(traceback.format_exception(error)))
-    what = f"{type(error).__name__}: {error}."
-    return f"{place}: {what}{advice(upto, words, files)}" if place else what
-
-
-def advice(upto: str | None, words: Sequence[str], mine: dict[str, Source] | None = None) -> str:
-    """Say what helps where the runtime failed, as a sentence to add.
-
-    Args:
-        upto: the notebook whose runtime failed, None for the last.
-        words: behind `labkit run`.
-        mine: that runtime, where it could be assembled.
-
-    Returns:
-        "" where the delivered one does no better.
-    """
-    try:
-        delivered = workbook.runtime(upto, folder=NOTEBOOKS)
-    except WorkbookError:
-        return ""
+    runtimes = []
+    for place in (folder, NOTEBOOKS):
+        try:
+            runtimes.append(workbook.runtime(upto, folder=place))
+        except (WorkbookError, OSError):
+            runtimes.append({})
+    mine, delivered = runtimes
+    what = str(error)
+    if not isinstance(error, WorkbookError):
+        line = where(mine, "".join(traceback.format_exception(error)))
+        what = f"{line and f'{line}: '}{type(error).__name__}: {error}."
     if mine and not edits(mine, delivered):
-        return " Nobody edited the runtime, so this is a fault of the course; please report it."
-    return f" Without your edits: labkit run --delivered {shlex.join(words)}" * (MAIN in delivered)
+        what += " Nobody edited the runtime, so this is a fault of the course; please report it."
+    elif MAIN in delivered:
+        what += f" Without your edits: labkit run --delivered {shlex.join(words)}"
+    return what

@@ -66,9 +66,11 @@ def run(words: Sequence[str]) -> int:
                 code = compile(file.read(), program, "exec")
             exec(code, {"__name__": "__main__", "__file__": program})
         except Exception as error:
-            from labkit.course import edits
+            from pathlib import Path
 
-            return fail(f"run: {edits.fault(error, upto, words, notebooks)}")
+            from labkit.course.edits import fault
+
+            return fail(f"run: {fault(error, upto, words, Path(notebooks))}")
         return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
@@ -84,6 +86,7 @@ def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
     from pathlib import Path
 
     from labkit.course import workbook
+    from labkit.course.edits import fault
 
     before = cache.look()
     try:
@@ -91,9 +94,7 @@ def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
         if MAIN not in files:
             raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
     except workbook.WorkbookError as error:
-        from labkit.course import edits
-
-        raise CourseError(f"{error}{edits.advice(upto, words)}") from None
+        raise CourseError(fault(error, upto, words, Path(notebooks))) from None
     folder = str(workbook.install(files))
     if notebooks != places.NOTEBOOKS:
         cache.note(upto, folder, before)

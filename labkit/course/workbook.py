@@ -4,12 +4,8 @@ A cell that begins with `%%source PATH` holds a whole file. The runtime after no
 last such cell for each path in the notebooks up to NN.
 """
 
-import contextlib
-import errno
 import hashlib
-import importlib.util
 import json
-import marshal
 import os
 import re
 import sys
@@ -22,7 +18,6 @@ from textwrap import dedent
 from typing import Any
 
 from labkit import places
-from labkit.course import cache
 from labkit.errors import CourseError
 
 NOTEBOOKS = Path(places.NOTEBOOKS)
@@ -297,24 +292,20 @@ def install(files: dict[str, Source]) -> Path:
         the folder. Two calls at once, or a learner who edits meanwhile, do not disturb it.
 
     Raises:
-        OSError: no folder can be written.
+        OSError: it cannot be written.
     """
     text = json.dumps([(source.path, source.text) for source in files.values()])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    # Where it lies already, nothing has to be written.
-    homes = sorted(map(Path, cache.homes()), key=lambda place: not _lies_in(place / digest, files))
-    refusals = []
-    for place in homes:
-        try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if cache.is_ours(str(place)):
-                _write_runtime(place / digest, files)
-                return place / digest
-        except OSError as error:
-            refusals.append(error)
-    reason = refusals[0] if refusals else PermissionError(errno.EPERM, "it belongs to another user")
-    where = f"{places.work_folder()} nor a temporary folder can be written: {reason.strerror}"
-    raise OSError(reason.errno, f"neither {where}. Cure: LABKIT_MINE=/a/folder/of/yours")
+    folder = work_folder() / "run" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    try:
+        for source in files.values():
+            path = folder / source.path
+            if not path.is_file() or path.read_bytes() != source.text.encode():  # new, or damaged
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path, source.text)
+    except OSError as error:
+        cure = "Cure: LABKIT_MINE=/a/folder/of/yours"
+        raise OSError(error.errno, f"{error.strerror}. {cure}", str(folder)) from None
+    return folder
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -339,44 +330,3 @@ def put_aside(path: Path) -> Path:
 def work_folder() -> Path:
     """Return where working folders live."""
     return Path(places.work_folder())
-
-
-def _lies_in(folder: Path, files: dict[str, Source]) -> bool:
-    return all(_holds(folder / source.path, source.text) for source in files.values())
-
-
-def _write_runtime(folder: Path, files: dict[str, Source]) -> None:
-    for source in files.values():
-        path = folder / source.path
-        if not _holds(path, source.text):  # new, or somebody tidied the folder up
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path, source.text)
-        if path.suffix == ".py":
-            _compile(path, source.text)
-
-
-def _compile(path: Path, text: str) -> None:
-    """Spare Python the compiling at each start; it compares with the source before it believes."""
-    code = compile(text, str(path), "exec", dont_inherit=True)
-    kept = Path(importlib.util.cache_from_source(str(path)))
-    head = importlib.util.MAGIC_NUMBER + b"\3\0\0\0"  # PEP 552: by hash, checked
-    head += importlib.util.source_hash(text.encode())
-    with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
-        found = kept.read_bytes() if _is_file(kept) else b""
-        if found.startswith(head) and marshal.loads(found[len(head) :]) == code:
-            return
-    with contextlib.suppress(OSError):  # a folder that can only be read
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write(kept, head + marshal.dumps(code))
-
-
-def _holds(path: Path, text: str) -> bool:
-    try:
-        return _is_file(path) and path.read_bytes() == text.encode()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_file(path: Path) -> bool:
-    """Whether it is a file itself: a link leads to elsewhere, a pipe is read for ever."""
-    return path.is_file() and not path.is_symlink()

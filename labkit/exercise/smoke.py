@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 
 from labkit.course import workbook
-from labkit.course.edits import MAIN, edits, where
+from labkit.course.edits import edits, where
+from labkit.course.run import MAIN
 from labkit.course.workbook import Source
 from labkit.exercise.trial import Limits, NoSandbox, SandboxedRun
 
