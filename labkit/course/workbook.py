@@ -24,7 +24,6 @@ NOTEBOOKS = Path(places.NOTEBOOKS)
 SOURCE, ANSWER, SOLUTION = "%%source", "%%answer", "%%solution"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
-_PROMPT = re.compile(r"^\s*(?:>>>|\.{3,}:|.*In \[[0-9]+\]: )", re.MULTILINE)
 
 
 class WorkbookError(CourseError):
@@ -68,18 +67,12 @@ class Magic:
 def magic(text: str) -> Magic | None:
     """Return what IPython's `TransformerManager` makes of a cell: a cell magic, or None.
 
-    It drops empty lines at the top, indentation that all lines share, and prompts that were pasted
-    along, and refuses a magic without a body.
+    It drops empty lines at the top and indentation that all lines share, and refuses a magic
+    without a body. That it also drops prompts that were pasted along is left out here.
     """
-    if "%%" not in text:
-        return None
     text = text if text.endswith("\n") else f"{text}\n"
     shown = dropwhile(str.isspace, text.splitlines(keepends=True))
     lines = dedent("".join(shown)).splitlines(keepends=True)
-    if _PROMPT.search(text):  # hardly ever, so `labkit run` need not wait for IPython
-        from IPython.core.inputtransformer2 import classic_prompt, ipython_prompt
-
-        lines = ipython_prompt(classic_prompt(lines))
     body = "".join(lines[1:])
     if not body or not lines[0].startswith("%%") or re.match(r"%%\w+\?", lines[0]):
         return None
@@ -215,24 +208,17 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
     Raises:
         WorkbookError: the path is none, or the text is no Python.
     """
-    path = path.strip()
-    pure = PurePosixPath(path)
-    if (
-        not path
-        or "\0" in path
-        or half_a_character(path)
-        or pure.is_absolute()
-        or ".." in pure.parts
-        or pure == PurePosixPath(".")
-    ):
+    pure = PurePosixPath(path.strip())
+    inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts
+    if not inside or half_a_character(path):
         raise WorkbookError(
             f"{place}: %%source wants a path inside the working folder, such as "
-            f"mydocker/init.py, not {path!r}"
+            f"mydocker/init.py, not {path.strip()!r}"
         )
     line, problem = refused(str(pure), text)
     if problem:
         where = f"{place}, line {line + above}" if line else place
-        raise WorkbookError(f"{where} ({path}): {problem}. The file was not written.")
+        raise WorkbookError(f"{where} ({pure}): {problem}. The file was not written.")
     return Source(str(pure), text, place, above)
 
 

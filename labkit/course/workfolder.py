@@ -7,22 +7,14 @@ import html
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from errno import EBUSY, EEXIST, ENOSPC, ENOTDIR, EROFS
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labkit.course import workbook
 from labkit.course.workbook import Source, WorkbookError
 
 RECORD = ".written.json"  # path to digest of what cells wrote
-_CURES = {
-    ENOSPC: "make room on the disk",
-    EROFS: "Kernel → Restart, if a mount of this lab lies over it",
-    EBUSY: "Kernel → Restart, if a mount of this lab lies over it",
-    EEXIST: "move it away, it is no folder",
-    ENOTDIR: "move it away, it is no folder",
-}
 
 
 @dataclass(frozen=True)
@@ -54,9 +46,9 @@ class Change:
         """The changed lines with two lines around each, marked " ", "+", "-"; "@" for a gap."""
         if self.before is None:
             return []
-        diff = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), n=2)
-        lines = [line.rstrip("\n") for line in diff][2:]
-        return ["@" if line.startswith("@@") else line for line in lines]
+        texts = self.before.splitlines(), self.after.splitlines()
+        diff = [*difflib.unified_diff(*texts, n=2, lineterm="")][2:]
+        return ["@" if line.startswith("@@") else line for line in diff]
 
     def __repr__(self) -> str:
         """The diff as text, which is also what nbval compares."""
@@ -114,11 +106,11 @@ class WorkFolder:
         folder = cls(number, workbook.work_folder() / f"{number:02}", delivered=delivered)
         with _with_cure():
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            if why := folder._changed():
+            written = folder._written()
+            if why := folder._edited(written, files):
                 _put_aside(folder.path, why)
-            for name in (folder._written() or {}).keys() - files.keys():
+            for name in (written or {}).keys() - files.keys():
                 (folder.path / name).unlink(missing_ok=True)
-            folder.path.mkdir(exist_ok=True)
             folder._write({}, *files.values())
         return folder
 
@@ -132,8 +124,6 @@ class WorkFolder:
         """
         place = self.path / source.path
         with _with_cure():
-            if not place.parent.resolve().is_relative_to(self.path.resolve()):
-                raise WorkbookError(f"a link leads {source.path} out of the working folder")
             written = self._written() or {}
             if os.path.lexists(place) and _digest(place) != written.get(source.path):
                 _put_aside(place, "it was edited by hand")
@@ -157,6 +147,7 @@ class WorkFolder:
             texts = self.versions.setdefault(source.path, [])
             if texts[-1:] != [source.text]:
                 texts.append(source.text)
+        self.path.mkdir(parents=True, exist_ok=True)
         workbook.write(self.path / RECORD, json.dumps(written))
 
     def _written(self) -> dict[str, str] | None:
@@ -167,39 +158,21 @@ class WorkFolder:
             return None
         return found if isinstance(found, dict) else None
 
-    def _changed(self) -> str:
-        """Tell what is not as cells left it; "" where all is, and where there is no folder yet."""
-        if not os.path.lexists(self.path):
-            return ""
-        written = self._written()
-        parents = {parent for name in written or {} for parent in PurePosixPath(name).parents}
-        for place in (self.path / parent for parent in sorted(parents | {PurePosixPath()})):
-            if not os.path.lexists(place):
-                continue
-            if place.is_symlink() or not place.is_dir():
-                return f"{place.name} is no folder"
-            if not os.access(place, os.W_OK | os.X_OK):
-                return f"{place.name} cannot be written"
+    def _edited(self, written: dict[str, str] | None, files: Iterable[str]) -> str:
+        """Tell what lies there and no cell left so; "" where nothing does."""
         if written is None:
-            return "nobody knows any more what cells wrote" if any(self.path.iterdir()) else ""
-        for name, digest in written.items():
-            if os.path.lexists(self.path / name) and _digest(self.path / name) != digest:
+            unknown = os.path.lexists(self.path)
+            return "nobody knows any more what cells wrote" if unknown else ""
+        for name in (*written, *files):
+            place = self.path / name
+            if os.path.lexists(place) and _digest(place) != written.get(name):
                 return f"{name} was edited by hand"
-        # A module there would be found before Python's own of that name.
-        for place in (self.path / parent for parent in parents - {PurePosixPath()}):
-            for path in place.glob("[!.]*"):
-                name = str(path.relative_to(self.path))
-                is_module = path.suffix == ".py" or (path / "__init__.py").exists()
-                if is_module and name not in written:
-                    return f"{name} is not the runtime's"
         return ""
 
 
 def _digest(path: Path) -> str:
-    """Return a file's digest; "" for what is none: a link leads elsewhere, a pipe never ends."""
-    if path.is_symlink() or not path.is_file():
-        return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return a file's digest; "" for what is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _put_aside(path: Path, why: str) -> None:
@@ -211,8 +184,9 @@ def _with_cure() -> Iterator[None]:
     """Say what helps where the working folder cannot be written."""
     try:
         yield
-    except OSError as error:
-        # Usually it belongs to another user, since the lab was started by root once.
-        cure = _CURES.get(error.errno or 0, f"sudo chown -R {os.getuid()} {workbook.mine()}")
-        place = error.filename or workbook.work_folder()
-        raise WorkbookError(f"cannot write {place}: {error.strerror}. Cure: {cure}") from None
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        cure = "move it away, it is no folder"
+        if isinstance(error, PermissionError):  # it is root's, who started the lab once
+            cure = f"sudo chown -R {os.getuid()} {workbook.mine()}"
+        what = f"cannot write {error.filename}: {error.strerror}"
+        raise WorkbookError(f"{what}. Cure: {cure}") from None
