@@ -169,14 +169,14 @@ def ids_inside(process: Process, kind: str) -> list[int | None]:
     return [inside(int(word)) for word in procfs.status(process.pid)[kind.title()].split()]
 
 
-def listed(process: Process) -> set[int]:
+def listed(pid: int) -> set[int]:
     """Return the PIDs that `ps` would show to a process: those that a file `stat` in /proc names.
 
     Empty where its /proc is no proc file system.
     """
-    tops = [mount.fstype for mount in procfs.mounts(process.pid) if mount.target == "/proc"]
+    tops = [mount.fstype for mount in procfs.mounts(pid) if mount.target == "/proc"]
     found = set()
-    for file in Path(f"/proc/{process.pid}/root/proc").glob("[0-9]*/stat"):
+    for file in Path(f"/proc/{pid}/root/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(ValueError):  # it has ended meanwhile, or is covered
             found.add(int(written(file).split(" ")[0]))
     return found if tops[-1:] == ["proc"] else set()

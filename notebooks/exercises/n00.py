@@ -11,6 +11,10 @@ WAIT = (
     "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
     "background: `check` looks while it sleeps."
 )
+SYNTAX = (
+    "The shell could not read your line; what it says stands below. Is a quote or a bracket open?"
+)
+HINTS = {"yntax error": SYNTAX, "unexpected EOF": SYNTAX, "": WAIT}
 FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net", "ipc": "--ipc"}
 
 
@@ -63,12 +67,18 @@ def who_is_number_1(answer: Answer) -> str:
     )
     with answer.command("sh", "-c", str(command)) as run, must_keep_running(STAYS, WAIT):
         sleep = _sleep(run)
-        shown = listed(sleep)
+        shown = listed(sleep.pid)
     expect(
         len(sleep.pids) == 3,
         "`sleep 1000` in a new PID namespace",
         "it is in the old one" if len(sleep.pids) < 3 else "more than one new one",
         "`--pid` begins a new count for the *next* process, and `--fork` starts that one.",
+    )
+    expect(
+        sleep.pids[-1] == 1,
+        "`sleep 1000` started by `unshare` itself",
+        f"it is number {sleep.pids[-1]}: something else was there first",
+        "Is that a shell? `unshare` starts a command without one.",
     )
     expect(
         len(shown) > 1,
@@ -89,8 +99,7 @@ def who_is_number_1(answer: Answer) -> str:
         number == sleep.pids[-1],
         "the number that the kernel gives to the sleep",
         f"you predicted {number}, and the kernel says otherwise",
-        "The kernel starts to count again in a new PID namespace, whatever `ps` may say. Is the "
-        "sleep the first there, or a shell?",
+        "The kernel starts to count again in a new PID namespace, whatever `ps` may say.",
     )
     expect(
         alone is False,
@@ -129,7 +138,7 @@ def a_container_in_one_line(answer: Answer) -> str:
             "Somebody else is number 1, a shell perhaps. `exec sleep 1000` makes the shell "
             "*become* the sleep.",
         )
-        shown = listed(sleep)
+        shown = listed(sleep.pid)
         beside = sum(len(process.pids) == len(sleep.pids) for process in run.processes()) > 1
         hint = "`--mount-proc` mounts a new one."
         if shown and beside:
@@ -197,4 +206,4 @@ def root_of_nothing(answer: Answer) -> str:
 
 def _sleep(run: SandboxedRun) -> Process:
     """Return the answer's sleep once it runs."""
-    return observe(run, STAYS, WAIT, crash=(STAYS, ""), blocked=True)
+    return observe(run, STAYS, HINTS, crash=(STAYS, ""), blocked=True)

@@ -189,7 +189,8 @@ def what_does_it_answer(answer: Answer) -> str:
         guess = prediction.get(line, "nothing")
         guess = "..." if guess == "Ellipsis" else guess
         number = isinstance(guess, int) and not isinstance(guess, bool)
-        expect(number, asked, f"`{guess}` for `{line}`", "Guess: the program will tell.")
+        found = f"`{guess}` for `{line}`" if guess == "..." else f"`{guess!r}` for `{line}`"
+        expect(number, asked, found, "Guess: the program will tell. (A number has no quotes.)")
         status = _call(answer, *line.split()).status
         expect(
             guess == status,

@@ -59,14 +59,14 @@ def a_proc_of_its_own(answer: Answer) -> str:
             else "Who is PID 1 there? The child itself must become the sleep, with `exec`.",
         )
         expect(
-            PROGRAM_PID in listed(run.program),
+            PROGRAM_PID in listed(run.program.pid),
             "a `/proc` outside that is as it was",
             "the sleep's `/proc` has covered the one outside",
             "The child mounted in a table of mounts that it shares with the program. It needs "
             "`CLONE_NEWNS` for itself alone.",
         )
-        run.until(lambda: listed(sleep) == {1})
-        shown = listed(sleep)
+        run.until(lambda: listed(sleep.pid) == {1})
+        shown = listed(sleep.pid)
         expect(
             shown == {1},
             "a `/proc` that shows PID 1 and nobody else to the sleep",
@@ -154,8 +154,15 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
         def others() -> set[int]:
             return {1, *(process.pids[1] for process in run.processes())} - {number}
 
-        run.until(lambda: listed(run.program) == others())
-        shown, expected = listed(run.program), others()
+        everybody = run.program.ppid  # the sandbox's PID 1, which has the mounts of all
+        run.until(lambda: listed(everybody) == others())
+        shown, expected = listed(everybody), others()
+        expect(
+            number in listed(run.program.pid) or number not in shown,
+            "a `/proc` that hides the sleep from everybody",
+            "only your program does not see it",
+            "It has mounts of its own. Cover the folder in those that all share.",
+        )
         expect(
             number not in shown,
             "a `/proc` in which the sleep is missing",

@@ -16,6 +16,8 @@ WRONG = {
         ("unshare --uts hostname box\nsleep 1000", "in the same one"),
         ("unshare --uts sh -c 'hostname box; sleep 1000 &'", "not in the background"),
         ("unshare --uts sh -c 'hostname box; hostname'; hostname", "stays"),
+        ("unshare --uts sh -c 'hostname box; sleep 1000", "Is a quote"),
+        ("unshare --uts sh -c 'hostname box; sleep 1000'; (", "Is a quote"),
     ],
     "00.2": [
         (PREDICTION.format(command=WITHOUT, number=2, alone=False), "whatever `ps` may say"),
@@ -33,9 +35,9 @@ WRONG = {
         (PREDICTION.format(command=WITHOUT, number=1, alone="'False'"), "without quotes"),
         (
             PREDICTION.format(
-                command="unshare --pid --fork sh -c 'sleep 1000; true'", number=1, alone=False
+                command="unshare --pid --fork sh -c 'sleep 1000; true'", number=2, alone=False
             ),
-            "or a shell?",
+            "Is that a shell?",
         ),
         ("print(1, False)", "Write `command = …`"),
     ],

@@ -72,6 +72,7 @@ WRONG = {
         (PREDICTION.format(*RIGHT, ["run"]), "no command either"),
         (PREDICTION.format(*RIGHT, ["run", "-it"]), "`unknown option -it`"),
         (PREDICTION.format(*RIGHT, "'run -ti'"), "a list of words"),
+        (PREDICTION.format('"0"', 1, 1, 0, ["run", "-ti"]), "no quotes"),
         ("print('missing container command')", "Write `prediction = …`"),
     ],
     "01.3": [

@@ -84,6 +84,12 @@ WRONG = {
         ),
         (HIDE.format(hide='linux.mount("none", "/proc", "tmpfs")'), "more than one process"),
         (
+            HIDE.format(
+                hide="linux.unshare(linux.CLONE_NEWNS)\nlinux.mount('x', f'/proc/{pid}', 'tmpfs')"
+            ),
+            "that all share",
+        ),
+        (
             HIDE.format(hide='os.mkdir("proc")\nlinux.mount("none", "proc", "tmpfs")'),
             "not the name",
         ),
