@@ -27,7 +27,6 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID = 1 << 1
 MS_NODEV = 1 << 2
 MS_NOEXEC = 1 << 3
-MS_REMOUNT = 1 << 5
 MS_BIND = 1 << 12
 MS_REC = 1 << 14
 MS_UNBINDABLE = 1 << 17
@@ -71,13 +70,7 @@ _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
 
 def clone(flags: int = 0) -> int:
-    """Fork this process; the child starts in new namespaces. See clone(2).
-
-    Args:
-        flags: `CLONE_NEW*` constants; 0 is a plain fork.
-
-    Returns:
-        0 in the child, the child's PID in the parent, as os.fork does.
+    """Fork this process, as os.fork does; the child starts in new namespaces. See clone(2).
 
     Raises:
         RuntimeError: this process has several threads. One of them may hold a lock that the
@@ -112,10 +105,10 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, flags: int = 0) -> None:
-    """Move this process into the namespace that a descriptor names. See setns(2).
+    """Move this process into the namespace of an open `/proc/PID/ns/KIND`. See setns(2).
 
     Args:
-        fd: descriptor of an open `/proc/PID/ns/KIND`, or a PID file descriptor.
+        fd: that, or a PID file descriptor.
         flags: the kind that it must be, as a `CLONE_NEW*` constant; 0 allows any.
     """
     _checked(_libc.setns(fd, flags), "setns", fd, _names(flags, "CLONE_"))
@@ -129,7 +122,7 @@ def mount(
     Args:
         source: a device, a folder, or any word for a file system without one ("proc").
         target: the folder to mount on.
-        fstype: the file system's type, None with MS_BIND or a change of propagation.
+        fstype: None with MS_BIND or a change of propagation.
         flags: `MS_*` constants.
         data: options of the file system, such as "size=1m".
     """
@@ -139,37 +132,24 @@ def mount(
 
 
 def set_read_only(target: str, read_only: bool = True, *, recursive: bool = False) -> None:
-    """Make a mount read-only or writable; recursive: also all below it. See mount_setattr(2).
-
-    It wants Linux 5.12 or newer.
-    """
+    """Make a mount, or all below it too, read-only or writable. See mount_setattr(2)."""
     # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
     attributes = (ctypes.c_uint64 * 4)()
     attributes[0 if read_only else 1] = MOUNT_ATTR_RDONLY
-    flags = AT_RECURSIVE if recursive else 0
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    path = os.fsencode(target)
+    path, flags = os.fsencode(target), AT_RECURSIVE * recursive
     result = _libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, flags, attributes, size)
-    words = "MOUNT_ATTR_RDONLY" if read_only else "0"
-    _checked(result, "mount_setattr", repr(target), words)
+    _checked(result, "mount_setattr", repr(target), "MOUNT_ATTR_RDONLY" if read_only else 0)
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """Take the topmost mount off a folder. See umount2(2).
-
-    With MNT_DETACH it is let go now, and cleaned up when nobody uses it.
-    """
+    """Take the topmost mount off a folder; with MNT_DETACH also one in use. See umount2(2)."""
     result = _libc.umount2(os.fsencode(target), flags)
     _checked(result, "umount", repr(target), _names(flags, "MNT_"))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Make another mount the root of this mount namespace. See pivot_root(2).
-
-    Args:
-        new_root: a mount point, the new `/`.
-        put_old: a folder at or below new_root where the old `/` goes.
-    """
+    """Make another mount `/`, and put the old one on a folder at or below it. See pivot_root(2)."""
     number = SYS_PIVOT_ROOT.get(os.uname().machine, -1)  # -1 is no call: ENOSYS
     result = _libc.syscall(number, os.fsencode(new_root), os.fsencode(put_old))
     _checked(result, "pivot_root", repr(new_root), repr(put_old))
@@ -182,10 +162,7 @@ def sethostname(name: str) -> None:
 
 
 def set_parent_death_signal(number: int) -> None:
-    """Let the kernel send this process a signal when its parent ends; 0 switches it off.
-
-    See PR_SET_PDEATHSIG(2const).
-    """
+    """Get this signal when the parent ends, or none: 0. See PR_SET_PDEATHSIG(2const)."""
     result = _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     _checked(result, "prctl", "PR_SET_PDEATHSIG", number)
 
@@ -211,19 +188,15 @@ def ignored_signals() -> int:
 
 
 def set_signal_mask(mask: int) -> int:
-    """Choose which signals have to wait, and return those that had to before. See sigprocmask(2).
-
-    SIGKILL and SIGSTOP never wait.
-    """
+    """Choose which signals have to wait, and return those that had to. See sigprocmask(2)."""
     chosen = {number for number in _signal.valid_signals() if mask >> (number - 1) & 1}
     return _mask(_signal.pthread_sigmask(_signal.SIG_SETMASK, chosen))
 
 
 def write(fd: int, data: bytes) -> int:
-    """Write as os.write does, and take back the SIGPIPE that comes where nobody reads.
+    """Write as os.write does, and take back the SIGPIPE that comes where nobody reads. See pipe(7).
 
-    For a process that lets SIGPIPE wait and hears of the reader's end by BrokenPipeError. See
-    write(2), pipe(7).
+    For a process that lets SIGPIPE wait and hears of the reader's end by BrokenPipeError.
     """
     before = set_signal_mask(ALL_SIGNALS)
     try:
@@ -236,17 +209,13 @@ def write(fd: int, data: bytes) -> int:
 
 
 def signalfd(mask: int) -> int:
-    """Return a descriptor from which signals can be read that wait. See signalfd(2).
-
-    Args:
-        mask: which ones; `set_signal_mask` must hold them back.
-    """
+    """Return a descriptor for signals that `set_signal_mask` holds back. See signalfd(2)."""
     signals = (ctypes.c_uint64 * 16)(mask)  # sigset_t: 1,024 bits, of which the kernel uses 64
     return _checked(_libc.signalfd(-1, signals, os.O_CLOEXEC), "signalfd", hex(mask))
 
 
 def read_signal(fd: int) -> tuple[int, bool]:
-    """Wait for the next signal of a descriptor that `signalfd` returned. See signalfd(2).
+    """Wait for the next signal of a descriptor that `signalfd` returned.
 
     Returns:
         its number; and whether the kernel sent it by itself, as a terminal does for Ctrl-C, and
@@ -273,10 +242,7 @@ def poll(*fds: int, seconds: float | None = None) -> set[int]:
 
 
 def set_link_up(name: str) -> None:
-    """Switch a network interface of this network namespace on. See netdevice(7).
-
-    "lo" also gets its address 127.0.0.1 then.
-    """
+    """Switch a network interface on; "lo" also gets its address 127.0.0.1. See netdevice(7)."""
     # struct ifreq: a name of 16 bytes, then for these two requests the flags.
     request = ctypes.create_string_buffer(os.fsencode(name)[:15], 40)
     fd = _libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0)
@@ -291,45 +257,36 @@ def set_link_up(name: str) -> None:
 
 
 # What usually lies behind an answer, and what helps: of one call, or of any.
-_NO_RIGHT = (
-    "it needs CAP_SYS_ADMIN in the user namespace that owns the target. "
-    "Cure: work in the lab kernel or `labkit run`, or as root; `labkit doctor` tells more"
-)
 _NO_NAMESPACE = (
     "no CAP_SYS_ADMIN here, or user namespaces are restricted. "
     "Cure: add CLONE_NEWUSER, or work as root; `labkit doctor` tells which"
 )
+_ONE_THREAD = "several threads. Cure: call it in a fork, labkit.fork.forked(function)"
 _USUALLY = {
-    "EPERM": _NO_RIGHT,
-    "EACCES": _NO_RIGHT,
+    "EPERM": "no CAP_SYS_ADMIN in the user namespace that owns the target. Cure: work in the lab "
+    "kernel or `labkit run`, or as root; `labkit doctor` tells more",
     "EINVAL": "the flags do not go together, or an argument is not what the call expects",
     "ENOENT": "a path does not exist. Cure: create it first (os.makedirs)",
     "EBUSY": "something still uses it: a working directory, an open file, a mount below",
-    "ENOSYS": "an old kernel, or a seccomp filter that hides the call, as older Docker does. "
-    "Cure: a newer kernel, or a container started with a wider seccomp profile",
+    "ENOSYS": "an old kernel, or a container's seccomp filter. Cure: a newer one, or a wider one",
     "ENOSPC": "a limit in /proc/sys/user is reached. Cure: raise it there, or end some",
     "ENOMEM": "the PID namespace's first process has ended. Cure: make a new namespace",
     "clone EPERM": _NO_NAMESPACE,
     "unshare EPERM": _NO_NAMESPACE,
-    "unshare EINVAL": "CLONE_NEWUSER needs a process with one thread. "
-    "Cure: call it in a fork, labkit.fork.forked(function)",
-    "setns EINVAL": "the descriptor is no namespace of that kind, or this process has "
-    "several threads. Cure: call it in a fork, labkit.fork.forked(function)",
+    "unshare EINVAL": f"CLONE_NEWUSER in a process with {_ONE_THREAD}",
+    "setns EINVAL": f"a descriptor of another kind, or a process with {_ONE_THREAD}",
     "mount EPERM": "this mount namespace belongs to another user namespace, or proc would show "
     "more than the /proc that is here. Cure: a new mount (and PID) namespace first",
     "mount EINVAL": "the target is no mount point, or the file system refuses the options",
     "mount EBUSY": "the file system is mounted there already",
-    "mount ENODEV": "the kernel does not know this file system. Cure: see /proc/filesystems for "
-    "those it does",
+    "mount ENODEV": "an unknown file system. Cure: see /proc/filesystems for those it may be",
     "umount EINVAL": "nothing is mounted there, or the mount came with the namespace and is "
     "locked. Cure: see /proc/self/mountinfo",
-    "pivot_root EINVAL": "both must be mount points whose propagation is private. "
-    "Cure: mount --make-rprivate",
+    "pivot_root EINVAL": "both must be mount points, and private. Cure: mount --make-rprivate",
     "pivot_root EBUSY": "new_root is the current root. Cure: bind-mount it on itself",
     "sethostname EINVAL": "a host name has at most 64 bytes",
     "ioctl ENODEV": "there is no such network interface here. Cure: see `ip link`",
-    "ioctl EPERM": "it needs CAP_NET_ADMIN in the user namespace that owns this network "
-    "namespace. Cure: a network namespace of its own",
+    "ioctl EPERM": "no CAP_NET_ADMIN here. Cure: a network namespace of its own",
 }
 
 

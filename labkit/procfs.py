@@ -1,7 +1,7 @@
 """What the kernel says about processes, namespaces, mounts and networks. Draws nothing.
 
-It reads /proc. What /proc tells about the reader's own namespace alone, a host name or the state
-of a network link, it asks from a thread that enters the other namespace for that one question.
+A `pid` may be "self". What /proc tells about the reader's own namespace alone, a host name or the
+state of a network link, is asked from a thread that enters the other one for that one question.
 """
 
 import os
@@ -9,7 +9,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 from labkit import linux
@@ -22,75 +21,45 @@ NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 
 @dataclass(frozen=True)
 class Process:
-    """One process. PIDs as the reader's PID namespace counts them, see proc_pid_status(5).
-
-    Attributes:
-        pid: process ID here.
-        ppid: the parent's, 0 where the parent is outside this PID namespace.
-        pids: the same process in every nested PID namespace, from here to the innermost.
-        name: the kernel's name for it, at most 15 characters.
-        state: one letter: R running, S sleeping, Z zombie, ...
-        command: the argument vector; empty for a zombie.
-        resident: resident memory in kibibytes.
-    """
+    """One process. PIDs as the reader's PID namespace counts them, see proc_pid_status(5)."""
 
     pid: int
-    ppid: int
-    pids: tuple[int, ...]
-    name: str
-    state: str
-    command: tuple[str, ...]
-    resident: int
+    ppid: int  # 0 where the parent is outside this PID namespace
+    pids: tuple[int, ...]  # in every nested PID namespace, from here to the innermost
+    name: str  # at most 15 characters
+    state: str  # one letter: R running, S sleeping, Z zombie, …
+    command: tuple[str, ...]  # the argument vector; empty for a zombie
+    resident: int  # kibibytes of memory
 
 
 @dataclass(frozen=True)
 class Container:
-    """The processes of a tree that are set apart from this process here, see `container_in`.
-
-    Attributes:
-        first: the topmost of them.
-        namespaces: those that it is in, kind to inode.
-        own: the kinds in which it differs from this process here.
-        pids: all that are in it, by their PIDs here.
-    """
+    """The processes of a tree that are set apart from this process here, see `container_in`."""
 
     first: Process
-    namespaces: dict[str, int]
-    own: frozenset[str]
-    pids: frozenset[int]
+    namespaces: dict[str, int]  # that `first` is in, kind to inode
+    own: frozenset[str]  # kinds that it does not share with this process here
+    pids: frozenset[int]  # of all that are in it, as they are counted here
 
     def pid_inside(self, process: Process) -> int | None:
         """Return a process's PID as the container counts; None outside, or where it is the same."""
-        level = len(self.first.pids)
-        if "pid" not in self.own or process.pid not in self.pids or len(process.pids) < level:
+        if "pid" not in self.own or process.pid not in self.pids:
             return None
-        return process.pids[level - 1]
+        return process.pids[len(self.first.pids) - 1]
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
-
-    Attributes:
-        id: number of this mount.
-        parent: number of the mount that it lies on.
-        root: which folder of the file system is the top of this mount.
-        target: where it is mounted.
-        options: options of this mount, such as "rw,nosuid".
-        propagation: "private", "shared:N", "master:N" (a slave of peer group N),
-            "shared:N master:M" or "unbindable".
-        fstype: type of the file system.
-        source: a device, or any word.
-    """
+    """One line of /proc/PID/mountinfo, see proc_pid_mountinfo(5)."""
 
     id: int
-    parent: int
-    root: str
+    parent: int  # number of the mount that it lies on
+    root: str  # which folder of the file system is the top of this mount
     target: str
-    options: str
-    propagation: str
+    options: str  # such as "rw,nosuid"
+    propagation: str  # "private", "shared:N", "master:N" (a slave of N), both, or "unbindable"
     fstype: str
-    source: str
+    source: str  # a device, or any word
 
 
 def status(pid: int | str = "self") -> dict[str, str]:
@@ -106,9 +75,6 @@ def status(pid: int | str = "self") -> dict[str, str]:
 
 def namespaces(pid: int | str = "self") -> dict[str, int]:
     """Return the inode number of each namespace that a process is in, see namespaces(7).
-
-    Args:
-        pid: process ID, or "self".
 
     Returns:
         kind ("uts", "pid", …) to inode; two processes with the same number share it.
@@ -149,13 +115,10 @@ def processes() -> dict[int, Process]:
 
 
 def tree(root: int) -> Iterator[tuple[int, Process]]:
-    """Yield a process and its descendants, each parent before its children.
-
-    Args:
-        root: PID to begin with; nothing is yielded where there is no such process.
+    """Yield a process, if there is one with this PID, and its descendants.
 
     Yields:
-        depth below root, and the process; siblings in the order of their PIDs.
+        depth below root, and the process; parents before children, siblings by their PIDs.
     """
     everyone = processes()
     children: dict[int, list[int]] = {}
@@ -173,11 +136,8 @@ def tree(root: int) -> Iterator[tuple[int, Process]]:
 def settled_tree(root: int, timeout: float) -> list[tuple[int, Process]]:
     """Return a tree in which no process is about to become another program.
 
-    One such is the child that a shell has made for `sleep 100 &`, until it calls execve(2).
-
-    Args:
-        root: as for `tree`.
-        timeout: seconds; after as many, the tree is returned as it is.
+    One such is the child that a shell has made for `sleep 100 &`, until it calls execve(2). After
+    so many seconds, the tree is returned as it is.
     """
     deadline = time.monotonic() + timeout
     while _is_about_to_exec(found := list(tree(root))) and time.monotonic() < deadline:
@@ -188,39 +148,28 @@ def settled_tree(root: int, timeout: float) -> list[tuple[int, Process]]:
 def container_in(tree: Sequence[tuple[int, Process]]) -> Container | None:
     """Return the container in a tree; None where all share this process's namespaces.
 
-    Its first process is the first that has another namespace than this process here, of any kind.
-    One that only made a PID namespace for its children, as `unshare --fork` does, gives way to the
-    first of these.
+    It begins with the first process in another PID namespace than this process here or, where
+    there is none, in another one of any kind. What is below that, or shares all that it has of its
+    own, is in it.
 
     Args:
         tree: depth and process, each parent before its children. Some may have ended meanwhile.
     """
-    ours, its = namespaces(), cache(_namespaces)
-
-    def own(process: Process) -> frozenset[str]:
-        return frozenset(k for k, inode in its(process.pid).items() if ours.get(k, inode) != inode)
-
-    members = [process for _, process in tree]
-    first = next((process for process in members if own(process)), None)
-    if first is None:
+    ours = namespaces()
+    own = {process.pid: _namespaces(process.pid).items() - ours.items() for _, process in tree}
+    apart = [process for _, process in tree if own[process.pid]]
+    if not apart:
         return None
-    if "pid" not in own(first):
-        children = (process for process in members if process.ppid == first.pid)
-        first = next((child for child in children if "pid" in own(child)), first)
-    kinds, inside = own(first), set[int]()
-    for process in members:
-        if process.ppid in inside or all(
-            its(process.pid).get(kind) == its(first.pid)[kind] for kind in kinds
-        ):
+    first = next((process for process in apart if "pid" in dict(own[process.pid])), apart[0])
+    kinds, inside = dict(own[first.pid]), set[int]()
+    for _, process in tree:
+        if process.ppid in inside or own[first.pid] <= own[process.pid]:
             inside.add(process.pid)
-    return Container(first, its(first.pid), kinds, frozenset(inside))
+    return Container(first, ours | kinds, frozenset(kinds), frozenset(inside))
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
-
-    Args:
-        pid: process ID, or "self".
 
     Raises:
         OSError: no such process, or one that this user may not inspect.
@@ -240,9 +189,6 @@ def mounts(pid: int | str = "self") -> list[Mount]:
 def hostname(pid: int | str = "self") -> str:
     """Return the host name that a process sees, see uts_namespaces(7).
 
-    Args:
-        pid: process ID, or "self".
-
     Raises:
         OSError: no such process, or no right to enter its namespace.
     """
@@ -251,9 +197,6 @@ def hostname(pid: int | str = "self") -> str:
 
 def links(pid: int | str = "self") -> dict[str, bool]:
     """Return the network links that a process sees, see network_namespaces(7).
-
-    Args:
-        pid: process ID, or "self".
 
     Returns:
         name of each link, in the kernel's order, to whether it is up (IFF_UP, netdevice(7)).
@@ -329,11 +272,9 @@ def _links() -> dict[str, bool]:
 def _environment(pid: int) -> list[str]:
     """Return a process's environment; empty where it has ended or is another user's."""
     try:
-        # In the middle of exec it reads as empty, as the command does then; one with memory
-        # that has no command will have one in a moment.
-        while not (entries := _read(f"/proc/{pid}/environ")):
-            if _read(f"/proc/{pid}/cmdline") or "VmRSS" not in status(pid):
-                break
+        environ, command = f"/proc/{pid}/environ", f"/proc/{pid}/cmdline"
+        while not (entries := _read(environ)) and not _read(command) and "VmRSS" in status(pid):
+            pass  # as in the middle of exec, for a moment
     except OSError:
         return []
     return entries.split("\0")

@@ -79,6 +79,7 @@ PROGRAM = """
 import errno, json, os, signal, socket, sys, time
 from labkit import linux
 from labkit.linux import *
+MS_REMOUNT = 32  # linux/mount.h
 FILE, PORT, SOCKET, OUTER, tried = json.loads(sys.argv[1])
 for way, attempt in tried.items():
     pid = os.fork()

@@ -232,9 +232,10 @@ def test_where_namespaces_are_forbidden_it_says_so_in_one_line():
 UNDO = """
 import os, sys
 from labkit import linux
+MS_REMOUNT = 32  # linux/mount.h
 tries = [
     lambda: open(sys.argv[1], "w"),
-    lambda: linux.mount(None, sys.argv[2], None, linux.MS_REMOUNT | linux.MS_BIND),
+    lambda: linux.mount(None, sys.argv[2], None, MS_REMOUNT | linux.MS_BIND),
     lambda: linux.set_read_only(sys.argv[2], False),
     lambda: linux.umount(sys.argv[2]),
 ]
