@@ -31,17 +31,9 @@ NPROC = 1000  # the same by an older means, which counts the whole user namespac
 
 
 def run(main: Callable[[], int], folder: str) -> int:
-    """Run a function as PID 2 of a hardened sandbox and wait for it.
+    """Run a function as PID 2 of a hardened sandbox, otherwise as `sandbox.run` does.
 
-    Args:
-        main: called in the sandbox; what it returns is the exit status.
-        folder: its working directory, and all that can be written.
-
-    Returns:
-        the exit status of PID 2, or 128+n where signal n ended it.
-
-    Raises:
-        OSError: the kernel refused a namespace; the message says why.
+    Its working directory is the folder, which is all that can be written.
     """
     _make_read_only(folder)
 
@@ -58,11 +50,7 @@ def run(main: Callable[[], int], folder: str) -> int:
 
 
 def main(words: Sequence[str]) -> int:
-    """Start a program in a hardened sandbox, which ends with this process's parent.
-
-    Args:
-        words: as the module's docstring says.
-    """
+    """Start a program in a hardened sandbox, which ends with this process's parent."""
     parser = argparse.ArgumentParser(prog="labkit.hardened", allow_abbrev=False)
     parser.add_argument("--terminal", action="store_true", help="stdin becomes its terminal")
     parser.add_argument("--ready", metavar="FD", type=int, help="gets a byte when it begins")
@@ -88,15 +76,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def first_process(launcher: int) -> int:
-    """Return the PID of a sandbox's PID 1, 0 where there is none (yet).
-
-    Args:
-        launcher: PID of its launcher, which has no other child.
-    """
+    """Return the PID of a sandbox's PID 1, its launcher's only child; 0 where there is none."""
     from labkit import procfs  # half of this module's own import: a launcher does without
 
-    below = (process.pid for depth, process in procfs.tree(launcher) if depth == 1)
-    return next(below, 0)
+    return next((process.pid for depth, process in procfs.tree(launcher) if depth == 1), 0)
 
 
 def end(launcher: "subprocess.Popen[Any]") -> None:
@@ -113,12 +96,12 @@ def end(launcher: "subprocess.Popen[Any]") -> None:
 
 
 def limit(kind: int, most: int, pid: int = 0) -> None:
-    """Limit a process, for good, see prlimit(2); where a lower limit holds already, that stays.
+    """Limit a process, or this one, for good; a lower limit stays. See prlimit(2).
 
     Args:
         kind: a RLIMIT_ constant of `resource`.
         most: of what that counts.
-        pid: of the process; 0 is this one.
+        pid: of the process.
 
     Raises:
         OSError: no such process, or not this user's.
@@ -171,5 +154,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
-        print(f"labkit sandbox: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"labkit sandbox: {error.strerror or error}")

@@ -12,7 +12,6 @@ gone then, however the end came. Run as a program (the kernelspec does), it star
 
 import contextlib
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 KEYS = (signal.SIGINT, signal.SIGQUIT)  # Ctrl-C, Ctrl-\
 HOSTNAME = "lab"
-MIN_FILES = 1024  # that a lab may have open: the Linux kernel's own default
 # Settings around Jupyter that would change what a lab prints. Of Python's, the path is where
 # somebody may have put the course. Under pytest (the last one) ipykernel would not capture what
 # child processes write.
@@ -74,45 +72,31 @@ def run(
     unshare(flags)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     linux.sethostname(HOSTNAME)
-    alive, launcher = os.pipe()
-    # Signals wait until somebody is there to hand them on.
+    # From here on they wait until they are read, to be handed on.
     signals = {*FORWARDED, *KEYS, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals) - {signal.SIGCHLD}
+    launcher = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        os.close(launcher)
-        _child(lambda: _be_first_process(main, alive, session, before, set_up))
-    os.close(alive)
-    return _supervise(child, session, before, watched)
+        _child(lambda: _be_first_process(main, launcher, session, before, set_up))
+    return _supervise(child, session, watched)
 
 
 def has_capability(bit: int) -> bool:
-    """Say whether this process has a capability in effect, see capabilities(7).
-
-    Args:
-        bit: its number in linux/capability.h.
-    """
+    """Say whether this process has a capability (of linux/capability.h), see capabilities(7)."""
     with open("/proc/self/status", errors="replace", newline="\n") as file:
         words = dict(line.split(":", 1) for line in file)
     return bool(int(words["CapEff"], 16) >> bit & 1)
 
 
 def main(words: Sequence[str]) -> int:
-    """Start ipykernel in a sandbox.
-
-    Args:
-        words: the arguments that Jupyter gives a kernel.
-    """
+    """Start ipykernel in a sandbox, with the arguments that Jupyter gives a kernel."""
     parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
     return run(lambda: become_kernel(words), session=True, watch=parent)
 
 
 def become_kernel(words: Sequence[str]) -> NoReturn:
-    """Execute ipykernel, with the same surroundings everywhere; HOME, proxies and the like stay.
-
-    Args:
-        words: the arguments that Jupyter gives a kernel.
-    """
+    """Execute ipykernel, with the same surroundings everywhere; HOME, proxies and the like stay."""
     # The kernel's specification names it by a path that climbs out of its own folder.
     python = os.path.normpath(sys.executable)
     kept = {
@@ -129,9 +113,6 @@ def become_kernel(words: Sequence[str]) -> NoReturn:
         # launcher watches that; PID 1 is the parent here, which ipykernel takes for one that stays.
         "JPY_PARENT_PID": "1",
     }
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < MIN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(MIN_FILES, hard), hard))
     become([python, *KERNEL, *words, *PROFILE], kept | settled)
 
 
@@ -169,55 +150,49 @@ def unshare(flags: int) -> None:
 
 def _be_first_process(
     main: Callable[[], int],
-    alive: int,
+    launcher: int,
     session: bool,
     mask: Iterable[int],
     set_up: Callable[[], None],
 ) -> int:
     """PID 1: lives as long as PID 2 and the launcher do."""
     linux.set_parent_death_signal(signal.SIGKILL)
-    if linux.poll(alive, seconds=0):  # the launcher was gone before the line above
+    if linux.poll(launcher, seconds=0):  # it was gone before the line above
         return 128 + signal.SIGKILL
-    os.close(alive)
+    os.close(launcher)
     if session:
         os.setsid()
     try:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
         set_up()
     except OSError as error:
-        print(f"labkit sandbox: {error.strerror}", file=sys.stderr)
-        return 1
+        sys.exit(f"labkit sandbox: {error.strerror}")
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _child(main)
-    return _supervise(child, session, mask)
+    return _supervise(child, session)
 
 
-def _supervise(child: int, session: bool, mask: Iterable[int], watched: int | None = None) -> int:
+def _supervise(child: int, session: bool, watched: int | None = None) -> int:
     """Hand signals on to a child, reap whatever ends, and return the child's exit status."""
-    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(woken)  # a signal's number becomes a byte in this pipe
-    for number in (*FORWARDED, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    for number in KEYS:
-        # In a session that others share, the terminal sends these to each process by itself.
-        signal.signal(number, (lambda *_: None) if session else signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signals = linux.signalfd(linux.ALL_SIGNALS)
+    waiting = {signals} if watched is None else {signals, watched}
     while True:
-        ready = linux.poll(wake) if watched is None else linux.poll(wake, watched)
+        ready = linux.poll(*waiting)
         if watched in ready:
             os.kill(child, signal.SIGKILL)
-            watched = None
-        if wake not in ready:
+            waiting = {signals}
+        if signals not in ready:
             continue
-        for woken_by in os.read(wake, 4096):
-            if woken_by != signal.SIGCHLD:
-                os.kill(child, woken_by)
-                continue
+        number, _ = linux.read_signal(signals)
+        if number == signal.SIGCHLD:
             for pid, status in _reaped():
                 if pid == child:
                     return status if status >= 0 else 128 - status
+        # In a session that others share, the terminal sends keys to each process by itself.
+        elif session or number not in KEYS:
+            os.kill(child, number)
 
 
 def _reaped() -> Iterator[tuple[int, int]]:
@@ -251,5 +226,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
-        print(f"labkit sandbox: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"labkit sandbox: {error.strerror or error}")
