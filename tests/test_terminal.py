@@ -4,6 +4,7 @@ import pytest
 
 from labkit.shell import BATCH, Shell
 from labkit.view import Terminal, terminal
+from tests.helpers.pages import say
 from tests.helpers.processes import until
 
 
@@ -21,7 +22,7 @@ class Page:
             self.bytes += sum(map(len, buffers))
 
     def say(self, kind, **content):
-        self.widget._message(None, {"type": kind, **content}, [])
+        say(self.widget, type=kind, **content)
 
 
 @pytest.fixture

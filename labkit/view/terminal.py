@@ -1,19 +1,15 @@
 """A shell's terminal in a cell: one types into it, and cells go on typing into the same one.
 
-The page draws it with xterm.js, which JupyterLab brings for its own terminals: the library is taken
-out of the JupyterLab that is installed here and sent to the page once. Where there is none, the
-page shows the screen as text, with a line to type into.
+The page draws it with xterm.js, which JupyterLab brings for its own terminals; see terminal.js.
 """
 
 import contextvars
-import functools
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import anywidget
-from jupyter_core.paths import jupyter_path
 
 from labkit.shell import SCROLLBACK, Shell
 
@@ -21,8 +17,6 @@ HERE = Path(__file__).parent
 # How many bytes a page may be behind, and how many seconds it may take none of them. The program
 # waits for it meanwhile; after that nobody looks, and the page is told to begin anew when it wakes.
 MAX_UNREAD, READ_TIMEOUT = 500_000, 5.0
-# What only the chunk of JupyterLab's program that holds xterm.js has in it.
-MARKS = ("xterm-helper-textarea", "Terminal=", "hunk_jupyterlab_application_top")
 
 
 class Terminal(anywidget.AnyWidget):
@@ -52,13 +46,8 @@ class Terminal(anywidget.AnyWidget):
         # for a running cell. But ipykernel sends the next one to wherever the widget spoke last. So
         # all output is sent as if it answered the page.
         self._page = contextvars.copy_context()
-        self._cancel = shell.listen(self._output)
+        shell.listen(self._output)
         self.on_msg(self._message)
-
-    def close(self) -> None:
-        """Take the terminal out of every page; the shell lives on."""
-        self._cancel()
-        super().close()
 
     def __repr__(self) -> str:
         """What stands in the saved notebook, and on a front end without widgets."""
@@ -86,6 +75,7 @@ class Terminal(anywidget.AnyWidget):
                 self._shown = False
 
     def _message(self, _: Any, content: Any, buffers: Any) -> None:
+        self._page = contextvars.copy_context()
         kind = content.get("type")
         if kind == "input":
             self.shell.send(content["text"])
@@ -97,21 +87,13 @@ class Terminal(anywidget.AnyWidget):
             self._resize(content["rows"], content["columns"])
         elif kind == "hello":
             self.send({"type": "hello"})
-        elif kind == "library":
-            self._send_library()
         elif kind == "open":
             self._open(content["view"])
-
-    def _send_library(self) -> None:
-        try:
-            self.send({"type": "library"}, [_xterm()])
-        except FileNotFoundError as error:
-            self.send({"type": "library", "problem": str(error)})
 
     def _open(self, view: str) -> None:
         rows, columns = self.shell.size
         with self._lock:
-            self._shown, self._page = True, contextvars.copy_context()
+            self._shown = True
             self._taken = self._sent
             screen = {"type": "screen", "view": view, "rows": rows, "columns": columns}
             self.send(screen, [bytes(self._scrollback)])
@@ -132,22 +114,3 @@ class Terminal(anywidget.AnyWidget):
 
     def _say_ended(self) -> None:
         self.send({"type": "ended", "status": self.shell.status})
-
-
-@functools.cache
-def _xterm() -> bytes:
-    """Return the part of the installed JupyterLab that holds xterm.js.
-
-    Raises:
-        FileNotFoundError: there is none, or it looks different from what is known.
-    """
-    folders = [Path(folder) for folder in jupyter_path("lab", "static")]
-    for path in (path for folder in folders for path in folder.glob("*.js")):
-        if 100_000 < path.stat().st_size < 900_000:
-            text = path.read_text(encoding="utf-8", errors="replace")
-            if all(mark in text for mark in MARKS):
-                return text.encode()
-    raise FileNotFoundError(
-        "no JupyterLab with xterm.js is installed beside this notebook's Python, and the terminal "
-        "is drawn with it. Cure: pip install jupyterlab"
-    )

@@ -1,5 +1,10 @@
 """What tests ask of a page with pictures, whatever program shows it."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
+
 # The page's colour and the ink, as JupyterLab's themes have them.
 THEMES = {"light": ("#ffffff", "#000000"), "dark": ("#111111", "#ffffff")}
 
@@ -9,6 +14,12 @@ def themed(theme: str, html: str) -> str:
     paper, ink = THEMES[theme]
     style = f"--jp-layout-color0: {paper}; --jp-content-font-color0: {ink}"
     return f'<body style="{style}; color: {ink}; background: {paper}">{html}</body>'
+
+
+def say(widget: "Widget", **content: object) -> None:
+    """Hand a widget a message, as a page sends it."""
+    data = {"method": "custom", "content": content}
+    widget.comm.handle_msg({"content": {"data": data}, "buffers": []})
 
 
 # Elements and words of a picture that leave it at the side, that are cut off, or that stand on
