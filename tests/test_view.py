@@ -18,7 +18,7 @@ from labkit.view.live import Live
 from labkit.view.mounts import Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
 from labkit.view.text import columns, fit_columns, visible
-from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, themed
+from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, say, themed
 from tests.helpers.processes import in_sandbox
 
 KINDS = procfs.NAMESPACES
@@ -501,25 +501,24 @@ def test_what_lies_below_the_readers_own_mount_is_left_out():
 
 
 class Page(Live):
-    """A live picture whose messages to the page can be read."""
+    """A live picture whose drawings on the page can be read."""
 
     def __init__(self, picture, listen=None):
-        self.sent: queue.Queue = queue.Queue()
+        self.drawn: queue.Queue = queue.Queue()
         self.picture, self.looks = picture, 0
         super().__init__(listen)
+        self.observe(lambda change: self.drawn.put(change.new), "html")
 
     def look(self):
         self.looks += 1
         return self.picture
 
-    def send(self, content, buffers=None):
-        self.sent.put(content["html"])
-
-    def hear(self, state, view="one"):
-        self._hear(self, {"view": view, "state": state}, [])
+    def show(self):
+        """A page says that it shows the picture, as it does three times a minute."""
+        say(self)
 
     def next(self):
-        return self.sent.get(timeout=60)
+        return self.drawn.get(timeout=60)
 
 
 class Signs:
@@ -528,87 +527,16 @@ class Signs:
     pid = 0
 
     def __init__(self):
-        self.callbacks = []
+        self.callbacks = queue.Queue()
         self.cancelled = threading.Event()
 
     def listen(self, callback):
-        self.callbacks.append(callback)
-
-        def cancel():
-            self.callbacks.remove(callback)
-            self.cancelled.set()
-
-        return cancel
+        self.callbacks.put(callback)
+        return self.cancelled.set
 
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith("labkit ")]
-
-
-def test_without_a_page_nothing_is_looked_at():
-    signs = Signs()
-    page = Page(container(tree("sh")), signs.listen)
-    assert page.looks == 0
-    assert signs.callbacks == []
-    assert threads() == []
-    assert page.sent.empty()
-
-
-def test_a_page_gets_the_live_form_at_once_and_again_when_it_changed():
-    signs = Signs()
-    page = Page(container(tree("sh")), signs.listen)
-    page.hear("shown")
-    assert page.next() == page.picture.live().html()
-    page.picture = container(tree("sh", "ps"))
-    page._sign.set()
-    assert page.next() == page.picture.live().html()
-    page.hear("hidden")
-    assert signs.cancelled.wait(60)
-    assert page.sent.empty()
-
-
-def test_after_a_look_that_failed_the_pages_next_message_begins_anew(monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    signs = Signs()
-    page = Page(container(tree("sh")), signs.listen)
-    page.hear("shown")
-    page.next()
-    page.picture = None  # which cannot be drawn
-    page._sign.set()
-    assert signs.cancelled.wait(60)
-    while threads():
-        pass
-    page.picture = container(tree("sh", "ps"))
-    page.hear("shown")
-    assert page.next() == page.picture.live().html()
-    page.hear("hidden")
-
-
-def test_a_sign_makes_it_look(monkeypatch):
-    monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", None)  # only signs count
-    signs = Signs()
-    page = Page(container(tree("sh")), signs.listen)
-    page.hear("shown")
-    page.next()
-    while not signs.callbacks:
-        pass  # the thread is on its way
-    page.picture = container(tree("sh", "ps"))
-    signs.callbacks[0](b"$ ")
-    assert "ps" in page.next()
-    page.hear("hidden")
-    assert signs.cancelled.wait(60)
-
-
-def test_silent_changes_show_at_the_next_beat(monkeypatch):
-    monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", 0.01)
-    page = Page(container(tree("sh")))
-    page.hear("shown")
-    page.next()
-    page.picture = container(tree("sh", "ps"))
-    assert "ps" in page.next()
-    page.hear("hidden")
-    join()
-    assert page.sent.empty()
 
 
 def join():
@@ -617,41 +545,91 @@ def join():
     assert threads() == []
 
 
-def test_it_looks_until_the_last_of_two_pages_goes(monkeypatch):
+@pytest.fixture
+def brief(monkeypatch):
+    """Pictures that look often, and are soon forgotten when no page shows them."""
     monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", 0.01)
-    page = Page(container(tree("sh")))
-    for view in ("one", "two"):
-        page.hear("shown", view)
-        page.next()
-    page.hear("hidden", "one")
+    monkeypatch.setattr("labkit.view.live.VIEW_TIMEOUT", 0.5)
+    yield
+    join()
+
+
+def test_without_a_page_nothing_is_looked_at():
+    signs = Signs()
+    page = Page(container(tree("sh")), signs.listen)
+    assert page.looks == 0
+    assert signs.callbacks.empty()
+    assert threads() == []
+    assert page.drawn.empty()
+
+
+def test_a_page_gets_the_live_form_at_once_and_again_when_it_changed(brief):
+    signs = Signs()
+    page = Page(container(tree("sh")), signs.listen)
+    page.show()
+    assert page.next() == page.picture.live().html()
     page.picture = container(tree("sh", "ps"))
+    page.show()
+    assert page.next() == page.picture.live().html()
+    assert signs.cancelled.wait(60)
+    assert page.drawn.empty()
+
+
+def test_after_a_look_that_failed_the_pages_next_message_begins_anew(brief, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    signs = Signs()
+    page = Page(None, signs.listen)  # which cannot be drawn
+    page.show()
+    assert signs.cancelled.wait(60)
+    join()
+    page.picture = container(tree("sh", "ps"))
+    page.show()
+    assert page.next() == page.picture.live().html()
+
+
+def test_a_sign_makes_it_look(monkeypatch):
+    monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", None)  # only signs count
+    signs = Signs()
+    page = Page(container(tree("sh")), signs.listen)
+    page.show()
     page.next()
-    page.hear("hidden", "two")
-    join()
+    page.picture = replace(container(tree("sh", "ps")), ended=True)
+    signs.callbacks.get(timeout=60)(b"$ ")
+    assert "ps" in page.next()
+    assert signs.cancelled.wait(60)
 
 
-def test_a_page_that_went_without_a_word_is_forgotten(monkeypatch):
+def test_silent_changes_show_at_the_next_beat(monkeypatch):
     monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", 0.01)
-    monkeypatch.setattr("labkit.view.live.VIEW_TIMEOUT", 0.05)
     page = Page(container(tree("sh")))
-    page.hear("shown")
+    page.show()
+    page.next()
+    page.picture = replace(container(tree("sh", "ps")), ended=True)
+    assert "ps" in page.next()
     join()
-    page.hear("shown")
-    assert page.next() == page.next()
+
+
+def test_a_page_that_went_without_a_word_is_forgotten(brief):
+    page = Page(container(tree("sh")))
+    page.show()
+    page.next()
     join()
+    page.picture = container(tree("sh", "ps"))
+    page.show()
+    assert "ps" in page.next()
 
 
 def test_the_end_is_shown_and_ends_it(monkeypatch):
     monkeypatch.setattr("labkit.view.live.POLL_INTERVAL", 0.01)
     page = Page(container(tree("sh")))
-    page.hear("shown")
+    page.show()
     page.next()
     page.picture = replace(page.picture, ended=True)
     assert namespaces.ENDED in page.next()
     join()
-    page.hear("shown", "two")
-    assert namespaces.ENDED in page.next()
-    assert threads() == []
+    page.show()
+    join()
+    assert namespaces.ENDED in page.html
 
 
 def test_after_the_end_it_shows_the_last_state():
@@ -665,9 +643,11 @@ def test_after_the_end_it_shows_the_last_state():
 
 def test_what_is_saved_of_a_live_picture_is_the_steady_form():
     with subprocess.Popen(["sleep", "100"]) as child:
-        data, _ = Namespaces(child.pid)._repr_mimebundle_()
+        live = Namespaces(child.pid)
+        data, _ = live._repr_mimebundle_()
         picture = namespace_picture(child.pid)
         child.kill()
+    assert live.html == picture.live().html()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"] == repr(picture)
     assert data["text/html"] == picture._repr_html_()

@@ -1,48 +1,28 @@
-// Tells the kernel that this page shows the picture, and shows what the kernel draws.
+// Shows what the kernel draws, and tells it that somebody looks.
 
-const RENEW = 20000; // ms; the kernel forgets a page that it has not heard of for 60 s
+const RENEW = 20000; // ms; the kernel stops looking when it has heard of no page for 60 s
 
-function render({ model, el }) {
-  const view = `${Date.now()}-${Math.random()}`;
-  const say = (state) => {
-    try {
-      model.send({ view, state });
-    } catch { // JupyterLab does not send to a kernel that has ended or has been started anew
-      clearTimeout(patience);
-      clearInterval(timer);
-      if (!el.contains(gone)) el.append(gone);
-    }
-  };
+function render({ model, el, signal }) {
   const gone = document.createElement("p");
   gone.setAttribute("role", "status");
-  gone.textContent = "The kernel has ended: the picture no longer follows. Run the cell again.";
-  const shown = () => document.visibilityState === "visible" && say("shown");
-  const hidden = () => say("hidden");
-
-  const draw = (message) => {
-    clearTimeout(patience);
-    el.innerHTML = message.html; // escaped where it was drawn
+  const draw = () => { el.innerHTML = model.get("html"); }; // escaped where it was drawn
+  const watch = () => {
+    if (document.visibilityState !== "visible") return;
+    try {
+      model.send({});
+    } catch { // JupyterLab does not send to a kernel that has ended or has been started anew
+      gone.textContent = "The kernel has ended: the picture no longer follows. Run the cell again.";
+      el.append(gone);
+      clearInterval(timer);
+    }
   };
-  const patience = setTimeout(() => {
-    el.textContent = "The picture comes as soon as the kernel has time: a cell is running.";
-  }, 1000);
-
-  model.on("msg:custom", draw);
-  model.on("comm_live_update", shown); // the kernel starts anew, or the page has found it again
-  document.addEventListener("visibilitychange", shown);
-  window.addEventListener("pagehide", hidden);
-  const timer = setInterval(shown, RENEW);
-  say("shown");
-
-  return () => {
-    clearTimeout(patience);
-    clearInterval(timer);
-    window.removeEventListener("pagehide", hidden);
-    document.removeEventListener("visibilitychange", shown);
-    model.off("msg:custom", draw);
-    model.off("comm_live_update", shown);
-    hidden();
-  };
+  const timer = setInterval(watch, RENEW);
+  signal.addEventListener("abort", () => clearInterval(timer));
+  document.addEventListener("visibilitychange", watch, { signal });
+  model.on("change:html", draw);
+  model.on("comm_live_update", watch); // the kernel starts anew, or the page has found it again
+  draw();
+  watch();
 }
 
 export default { render };
