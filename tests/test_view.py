@@ -527,7 +527,7 @@ class Signs:
     pid = 0
 
     def __init__(self):
-        self.callbacks = queue.Queue()
+        self.callbacks: queue.Queue = queue.Queue()
         self.cancelled = threading.Event()
 
     def listen(self, callback):

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ipywidgets import Widget
+    from anywidget import AnyWidget
 
 # The page's colour and the ink, as JupyterLab's themes have them.
 THEMES = {"light": ("#ffffff", "#000000"), "dark": ("#111111", "#ffffff")}
@@ -16,7 +16,7 @@ def themed(theme: str, html: str) -> str:
     return f'<body style="{style}; color: {ink}; background: {paper}">{html}</body>'
 
 
-def say(widget: "Widget", **content: object) -> None:
+def say(widget: "AnyWidget", **content: object) -> None:
     """Hand a widget a message, as a page sends it."""
     data = {"method": "custom", "content": content}
     widget.comm.handle_msg({"content": {"data": data}, "buffers": []})
