@@ -102,19 +102,20 @@ def test_an_answer_that_is_none_of_the_choices_is_named_and_changes_nothing(quiz
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    "asked",
     [
-        (("Which?",), "has 0"),
-        (("Which?", "lab"), "has 1"),
-        (("Which?", "lab", "box", "lab"), "'lab' is there twice"),
-        (("Which?", 1, "1"), "'1' is there twice"),
-        (("Which?", "lab", " "), "choice 2 is empty"),
-        (("", "lab", "box"), "begins with its question"),
+        ("Which?",),
+        ("Which?", "lab"),
+        ("Which?", "lab", "box", "lab"),
+        ("Which?", 1, "1"),
+        ("Which?", "lab", " "),
+        ("", "lab", "box"),
     ],
 )
-def test_a_question_that_cannot_be_asked(asked, complaint):
-    with pytest.raises(QuizError, match=complaint):
+def test_a_question_that_cannot_be_asked(asked):
+    with pytest.raises(QuizError, match="a question and two choices or more") as caught:
         Quiz(*asked)
+    assert repr(str(asked[0])) in str(caught.value)
 
 
 def test_nothing_in_it_is_markup():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from labkit.view.picture import Picture, figure
 from labkit.view.text import columns, fit_columns, markup, visible
@@ -102,15 +103,15 @@ class NamespacePicture(Picture):
         rows, more = self._shown()
         links = _link_words(self.lab.links) if self.moving else ["those of the machine"]
         kinds = {"namespaces": [kind for kind, _ in self.lab.namespaces]}
-        lab = self._side(self.lab, kinds, links) + self._tree(rows, self._pid_in_lab, more)
-        container = f"<p><strong>{ENDED}</strong></p>" if self.ended else ""
+        lab = self._side(self.lab, kinds, links, self._tree(rows, self._pid_in_lab), more)
+        container = f"<p><strong>{ENDED}</strong></p>" * self.ended
         if self.container:
             inside = [row for row in rows if row.inside]
             hidden = sum(row.inside for row in self.rows) - len(inside)
-            kinds = {"own": self._kinds(own=True), "shared": self._kinds(own=False)}
-            container += self._side(self.container, kinds, self._links())
             more = f"… and {hidden} more" * bool(hidden)
-            container += self._tree(inside, self._pid_in_container, more)
+            kinds = {"own": self._kinds(own=True), "shared": self._kinds(own=False)}
+            tree = self._tree(inside, self._pid_in_container)
+            container += self._side(self.container, kinds, self._links(), tree, more)
         elif not self.ended:
             container = f"<p>{'<br>'.join(NO_CONTAINER)}</p>"
         return figure(
@@ -120,39 +121,32 @@ class NamespacePicture(Picture):
             "The lab and a container",
         )
 
-    def _side(self, side: Side, kinds: dict[str, list[str]], links: list[str]) -> str:
-        facts = [f"<dt>hostname</dt><dd><strong>{markup(_name(side))}</strong></dd>"]
+    def _side(
+        self, side: Side, kinds: dict[str, list[str]], links: list[str], tree: str, more: str
+    ) -> str:
         inodes = dict(side.namespaces)
+        facts = f"<dt>hostname</dt><dd><strong>{markup(_name(side))}</strong></dd>"
         for whose, names in kinds.items():
-            look = "lk-own" if whose == "own" else "lk-shared"
+            chip = f'<span class="{"lk-own" if whose == "own" else "lk-shared"}">'
             numbers = [f" <small>{inodes[name]}</small>" * self.moving for name in names]
-            chips = " ".join(
-                f'<span class="{look}">{name}{number}</span>'
-                for name, number in zip(names, numbers, strict=True)
-            )
-            facts.append(f"<dt>{whose}</dt><dd>{chips or 'none'}</dd>")
-        facts.append(f"<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd>")
-        return f"<dl>{''.join(facts)}</dl>"
+            chips = [f"{chip}{name}{n}</span>" for name, n in zip(names, numbers, strict=True)]
+            facts += f"<dt>{whose}</dt><dd>{' '.join(chips) or 'none'}</dd>"
+        facts += f"<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd>"
+        processes = f"<p>processes</p>{tree}" * bool(tree) + f"<p>{more}</p>" * bool(more)
+        return f"<dl>{facts}</dl>{processes}"
 
-    def _tree(self, rows: Sequence[Row], note: Callable[[Row], str], more: str) -> str:
+    def _tree(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
         """A list in which each parent holds its children."""
-        parts: list[str] = ["<p>processes</p>"] if rows else []
-        depths: list[int] = []  # of the lists that are open
-        for row in rows:
-            while depths and depths[-1] > row.depth:
-                parts.append("</li></ul>")
-                depths.pop()
-            if depths and depths[-1] == row.depth:
-                parts.append("</li>")
-            else:
-                parts.append("<ul>")
-                depths.append(row.depth)
+        starts = [number for number, row in enumerate(rows) if row.depth <= rows[0].depth]
+        items = ""
+        for start, end in pairwise([*starts, len(rows)]):
+            row, below = rows[start], rows[start + 1 : end]
             command = markup(" ".join((f"{row.name}:", *row.command)))
             title = f' title="{command}"' * bool(self.moving and row.command)
-            look = ' class="lk-inside"' if row.inside else ""
-            parts.append(f"<li{look}><div{title}><span>{markup(row.name)}</span> ")
-            parts.append(f"<small>{note(row)}</small></div>")
-        return "".join(parts) + "</li></ul>" * len(depths) + (f"<p>{more}</p>" if more else "")
+            items += '<li class="lk-inside">' if row.inside else "<li>"
+            items += f"<div{title}><span>{markup(row.name)}</span> <small>{note(row)}</small></div>"
+            items += f"{self._tree(below, note)}</li>"
+        return f"<ul>{items}</ul>" * bool(items)
 
     def _kinds(self, *, own: bool) -> list[str]:
         """The kinds of which the container has one of its own, or the lab's."""
@@ -211,19 +205,13 @@ class NamespacePicture(Picture):
 
     def _pid_in_lab(self, row: Row) -> str:
         words = self._pid_in_words(row)
-        if not self.moving:
-            return words
-        if row.pid_inside is not None:
+        if self.moving and row.pid_inside is not None:
             return f"PID {row.pid} = {words.removeprefix('PID ')}"
-        return ", ".join(word for word in (f"PID {row.pid}", words) if word)
+        return ", ".join(filter(None, (f"PID {row.pid}" * self.moving, words)))
 
     def _pid_in_container(self, row: Row) -> str:
-        if row.pid_inside is None:
-            words = f"PID {row.pid}" if self.moving else ""
-        else:
-            words = f"PID {row.pid_inside}"
-            words += f" = {row.pid} in the lab" if self.moving else ""
-        return ", ".join(word for word in (words, "zombie" * row.zombie) if word)
+        pid = row.pid_inside or row.pid * self.moving
+        return ", ".join(filter(None, (f"PID {pid}" * bool(pid), "zombie" * row.zombie)))
 
 
 def _branches(depths: Sequence[int]) -> list[str]:

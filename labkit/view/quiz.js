@@ -8,9 +8,8 @@ function render({ model, el }) {
   const answered = () => model.get("right") !== null;
 
   const box = add(el, "fieldset", "lk-quiz");
-  const legend = add(box, "legend");
-  add(legend, "strong", "", "Guess: ");
-  write(legend, model.get("question"));
+  const legend = add(box, "legend", "", `Guess: ${model.get("question")}`);
+  legend.innerHTML = legend.innerHTML.replace("Guess:", "<strong>$&</strong>").replace(/`([^`]+)`/g, "<code>$1</code>");
   const rows = choices.map((choice, number) => {
     const label = add(box, "label");
     const input = add(label, "input");
@@ -20,7 +19,7 @@ function render({ model, el }) {
     words.append(" ");
     return { label, input, mark: add(words, "span", "lk-mark") };
   });
-  const state = add(box, "p", "lk-state");
+  const state = add(box, "p", "lk-state", HINT);
   state.setAttribute("role", "status"); // a live region: what it says later is read aloud
 
   function paint() {
@@ -34,8 +33,9 @@ function render({ model, el }) {
       mark.textContent = answered() ? marks.filter(Boolean).join(", ") : "";
     });
     box.classList.toggle("lk-answered", answered());
-    if (answered()) tell(state, choices[guess], choices[right]);
-    else if (state.textContent !== HINT) state.textContent = HINT; // or it is read aloud again
+    if (!answered()) return;
+    const yours = guess === null ? "You had not guessed yet" : `You guessed ${choices[guess]}`;
+    state.textContent = guess === right ? `${yours}, and so it is.` : `${yours}. It is ${choices[right]}.`;
   }
 
   function probe() {
@@ -73,26 +73,6 @@ function render({ model, el }) {
   model.on("change:guess change:right", paint);
   model.on("comm_live_update", probe); // the kernel starts anew, or the page has found it again
   paint();
-  return () => {
-    model.off("change:guess change:right", paint);
-    model.off("comm_live_update", probe);
-  };
-}
-
-function tell(box, guess, right) {
-  box.replaceChildren(guess === undefined ? "You had not guessed yet. It is " : "You guessed ");
-  if (guess !== undefined) {
-    add(box, "strong", "", guess);
-    box.append(guess === right ? ", and so it is." : ". It is ");
-  }
-  if (guess === right) return;
-  add(box, "strong", "", right);
-  box.append(".");
-}
-
-// `code` in backticks, as in the text around it.
-function write(box, text) {
-  text.split(/`([^`]+)`/).forEach((part, number) => add(box, number % 2 ? "code" : "span", "", part));
 }
 
 function add(parent, tag, name = "", text = "") {
