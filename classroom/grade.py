@@ -26,7 +26,7 @@ from classroom.submissions import Submission, find
 from labkit import hardened, linux
 from labkit.course import workbook
 from labkit.errors import CourseError, fail, printable
-from labkit.exercise.trial import Limits, environment
+from labkit.exercise.sandboxed_run import Limits, environment
 
 NOBODY = "nobody"
 MAX_NOTEBOOK = 50_000_000  # bytes of one that is handed in

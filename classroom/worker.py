@@ -30,7 +30,7 @@ from labkit import exercise, hardened, procfs
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.errors import printable
-from labkit.exercise.trial import Limits
+from labkit.exercise.sandboxed_run import Limits
 from labkit.exercise.verdict import METADATA, cells, judge
 
 JUDGE_TIMEOUT = 60  # seconds for all that a judge does with one answer

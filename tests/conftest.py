@@ -27,7 +27,7 @@ FAST = {
 PLATFORM = {
     *("test_cache", "test_doctor", "test_escapes", "test_fork", "test_init", "test_linux"),
     *("test_procfs", "test_record", "test_rootless", "test_run", "test_sandbox", "test_shell"),
-    *("test_trial", "test_tty", "test_workbook"),
+    *("test_sandboxed_run", "test_tty", "test_workbook"),
 }
 
 

@@ -13,7 +13,7 @@ from labkit.course import progress
 from labkit.exercise import Answer, check
 from labkit.exercise.check import hint, solution
 from labkit.exercise.observe import Incorrect, expect
-from labkit.exercise.trial import Limits
+from labkit.exercise.sandboxed_run import Limits
 from labkit.exercise.verdict import Verdict, judge
 
 SLEEPER = "import os\nos.execvp('sleep', ['sleep', '1000'])\n"
@@ -194,7 +194,7 @@ def run(answer):
 
 def test_a_sandbox_that_is_refused_is_no_wrong_answer(magics, made_up, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("labkit.exercise.trial.sys.executable", "/bin/false")
+    monkeypatch.setattr("labkit.exercise.sandboxed_run.sys.executable", "/bin/false")
     made_up(run)
     magics["answer"]("99.1", "x = 1")
     for _ in range(2):
@@ -333,7 +333,7 @@ def test_values_of_a_python_answer(made_up, text, found, monkeypatch):
 
     limits = Limits(seconds=1 if "while" in text else 20)
     monkeypatch.setattr(exercise, "Limits", lambda: limits)
-    monkeypatch.setattr("labkit.exercise.trial.Limits", lambda: limits)
+    monkeypatch.setattr("labkit.exercise.sandboxed_run.Limits", lambda: limits)
     verdict = judge(made_up(judge_), text, {})
     assert verdict.passed == (found is None)
     assert found is None or found in verdict.found

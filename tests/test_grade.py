@@ -19,7 +19,7 @@ from classroom.grade import Result
 from classroom.submissions import Submission
 from labkit import procfs
 from labkit.course import workbook
-from labkit.exercise.trial import Limits
+from labkit.exercise.sandboxed_run import Limits
 from tests.answers.stub import solution
 from tests.helpers.processes import ORDINARY, gone, until
 from tools.save import METADATA

@@ -21,7 +21,7 @@ from typing import Any
 
 from labkit.course import workbook
 from labkit.exercise.observe import expect, fail_if_crashed, written
-from labkit.exercise.trial import Limits, SandboxedRun
+from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed

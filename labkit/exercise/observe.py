@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from labkit import procfs
-from labkit.exercise.trial import MAX_POLLS, SandboxedRun
+from labkit.exercise.sandboxed_run import MAX_POLLS, SandboxedRun
 from labkit.procfs import Process
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from labkit.course import workbook
 from labkit.course.edits import edits, where
 from labkit.course.run import MAIN
 from labkit.course.workbook import Source
-from labkit.exercise.trial import Limits, NoSandbox, SandboxedRun
+from labkit.exercise.sandboxed_run import Limits, NoSandbox, SandboxedRun
 
 # Every version knows these words; the first ones hand on a single word of the command.
 WORDS = ("run", "-ti", "/bin/pwd")

@@ -17,7 +17,7 @@ from labkit import exercise
 from labkit.course import workbook
 from labkit.exercise import Exercise
 from labkit.exercise.observe import Incorrect
-from labkit.exercise.trial import NoSandbox
+from labkit.exercise.sandboxed_run import NoSandbox
 
 METADATA = "labkit"  # the key of what an output's metadata says of a verdict
 SHOWN = 300  # characters of what was found

@@ -3,7 +3,7 @@
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
 from labkit.exercise.observe import expect, ids_inside, listed, must_keep_running, observe
-from labkit.exercise.trial import SandboxedRun
+from labkit.exercise.sandboxed_run import SandboxedRun
 from labkit.procfs import Process
 
 STAYS = "a process `sleep 1000` that stays"

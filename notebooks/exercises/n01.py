@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import Hints, expect, fail_if_crashed, written
-from labkit.exercise.trial import SandboxedRun
+from labkit.exercise.sandboxed_run import SandboxedRun
 
 MAIN = "mydocker/main.py"
 ARRIVED = "arrived.json"

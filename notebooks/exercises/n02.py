@@ -17,7 +17,7 @@ from labkit.exercise.observe import (
     must_keep_running,
     observe,
 )
-from labkit.exercise.trial import SandboxedRun
+from labkit.exercise.sandboxed_run import SandboxedRun
 
 SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}
 # Takes the place of init.py, which ends at once in this version.

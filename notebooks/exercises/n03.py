@@ -5,7 +5,7 @@ from pathlib import Path
 from labkit import procfs
 from labkit.exercise import PYTHON, STAY, Answer, exercise
 from labkit.exercise.observe import expect, listed, must_keep_running, observe, waits_for, written
-from labkit.exercise.trial import PROGRAM_PID
+from labkit.exercise.sandboxed_run import PROGRAM_PID
 
 STAYS = "a process `sleep 1000` that stays"
 WAIT = (

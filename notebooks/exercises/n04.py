@@ -14,7 +14,7 @@ from labkit.exercise.observe import (
     must_keep_running,
     observe,
 )
-from labkit.exercise.trial import PROGRAM_PID, SandboxedRun
+from labkit.exercise.sandboxed_run import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
 
 # Sets up whatever is asked about, stops until the judge has looked, and becomes another program.

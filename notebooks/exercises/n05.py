@@ -10,7 +10,7 @@ from pathlib import Path
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
 from labkit.exercise.observe import expect, fail_if_crashed, observe
-from labkit.exercise.trial import Limits
+from labkit.exercise.sandboxed_run import Limits
 from labkit.procfs import Mount, Process
 
 RUN = "python3 mydocker/main.py run"

@@ -16,7 +16,7 @@ from labkit.exercise.observe import (
     stat_of,
     waits_for,
 )
-from labkit.exercise.trial import SandboxedRun
+from labkit.exercise.sandboxed_run import SandboxedRun
 from labkit.procfs import Process
 
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'

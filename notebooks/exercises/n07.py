@@ -18,7 +18,7 @@ from labkit.exercise.observe import (
     used,
     written,
 )
-from labkit.exercise.trial import SandboxedRun
+from labkit.exercise.sandboxed_run import SandboxedRun
 from labkit.procfs import Process
 
 MYDOCKER = (sys.executable, "mydocker/main.py")

@@ -1,4 +1,4 @@
-"""trial: a program cannot leave its sandbox, use more than it may, or leave anything behind."""
+"""SandboxedRun: a program can not leave it, use more than it may, or leave anything behind."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit import procfs
-from labkit.exercise.trial import Limits, SandboxedRun
+from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 from tests.helpers.processes import ORDINARY, gone, until
 
 SLEEP = ("sleep", "1000")
@@ -61,11 +61,11 @@ def test_a_program_that_does_not_exist(start):
 
 def test_a_sandbox_that_is_refused_is_told_from_a_program_that_fails(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from labkit.exercise import trial\n"
+        "import os, sys; from pathlib import Path; from labkit.exercise import sandboxed_run\n"
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
         "before = os.listdir('/proc/self/fd')\n"
-        "try: trial.SandboxedRun(['true'], Path.cwd())\n"
-        "except trial.NoSandbox as error: print(error)\n"
+        "try: sandboxed_run.SandboxedRun(['true'], Path.cwd())\n"
+        "except sandboxed_run.NoSandbox as error: print(error)\n"
         "print(before == os.listdir('/proc/self/fd'))\n"
     )
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
@@ -191,7 +191,7 @@ def test_a_file_has_a_limit(start, tmp_path):
 def test_a_lower_limit_of_the_starter_stays(tmp_path):
     """As after `ulimit`, or in a class whose administrator has set some."""
     code = (
-        "from pathlib import Path; from labkit.exercise.trial import SandboxedRun\n"
+        "from pathlib import Path; from labkit.exercise.sandboxed_run import SandboxedRun\n"
         "with SandboxedRun(['cat', '/proc/self/limits'], Path.cwd()) as run:\n"
         "    run.wait()\n"
         "    print(run.output)\n"
@@ -250,7 +250,8 @@ def test_a_second_close_does_nothing(start):
 
 def test_it_ends_when_its_judge_is_killed(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from labkit.exercise.trial import SandboxedRun\n"
+        "import sys; from pathlib import Path\n"
+        "from labkit.exercise.sandboxed_run import SandboxedRun\n"
         f"run = SandboxedRun({SLEEP!r}, Path({str(tmp_path)!r}))\n"
         f"print(run.until(lambda: run.find(*{SLEEP!r})).pid, flush=True)\n"
         "run.wait()\n"
