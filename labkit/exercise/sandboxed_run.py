@@ -6,13 +6,14 @@ the kernel.
 """
 
 import contextlib
-import fcntl
+import io
+import itertools
+import math
 import os
 import pty
 import resource
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import termios
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from labkit import hardened, linux, procfs
+from labkit.places import COURSE
 from labkit.procfs import Process
 
 T = TypeVar("T")
-ROOT = Path(__file__).resolve().parent.parent.parent
 POLL_INTERVAL = 0.02  # seconds between two looks, at least
 IDLE_TIMEOUT = 2.0  # seconds without any change after which nothing is expected any more
 MAX_POLLS = 25  # after as many, one that never rests is taken for one that stays
@@ -88,46 +89,32 @@ class SandboxedRun:
         self.exceeded = ""
         self._output = bytearray()
         self._end = time.monotonic() + self.limits.seconds
+        ours, theirs = pty.openpty() if terminal else os.pipe()
+        os.set_blocking(ours, False)
+        self._printed = io.FileIO(ours)
+        options = ["--terminal"] if terminal else []
         made, maker = os.pipe()
-        words = [*(["--terminal"] if terminal else []), "--ready", str(maker), str(folder), *argv]
-        if terminal:
-            self._ours, theirs = pty.openpty()
-            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *TERMINAL_SIZE, 0, 0))
-        else:
-            self._ours, theirs = os.pipe()
-        os.set_blocking(self._ours, False)
-        try:
-            self._launcher = subprocess.Popen(
-                # -P, -s: what an earlier run left in the folder is no module of the launcher.
-                [sys.executable, "-Ps", "-m", "labkit.hardened", *words],
-                cwd=folder,
-                env=environment(folder),
-                stdin=theirs if terminal else subprocess.DEVNULL,
-                stdout=theirs,
-                stderr=theirs,
-                start_new_session=True,
-                pass_fds=[maker],
-            )
-        except BaseException:
-            os.close(made)
-            os.close(self._ours)
-            raise
-        finally:
-            os.close(theirs)
-            os.close(maker)
-        try:
-            most = self.limits.file * 2**20  # set long before the launcher's Python is awake
-            with contextlib.suppress(ProcessLookupError):
-                hardened.limit(resource.RLIMIT_FSIZE, most, self._launcher.pid)
-            if not os.read(made, 1):  # it ended, and with it whoever could have said so
-                self._launcher.wait()
-                raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")
-            self._first = hardened.first_process(self._launcher.pid)
-        except BaseException:  # an interrupt, too, leaves nothing behind
-            self.close()
-            raise
-        finally:
-            os.close(made)
+        with io.FileIO(made) as ready:
+            with io.FileIO(theirs, "w") as stream, io.FileIO(maker, "w"):
+                if terminal:
+                    termios.tcsetwinsize(theirs, TERMINAL_SIZE)
+                words = [*options, "--ready", str(maker), str(folder), *argv]
+                self._launcher = subprocess.Popen(
+                    # -P, -s: what an earlier run left in the folder is no module of the launcher.
+                    [sys.executable, "-Ps", "-m", "labkit.hardened", *words],
+                    cwd=folder,
+                    env=environment(folder),
+                    stdin=stream if terminal else subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                    start_new_session=True,
+                    pass_fds=[maker],
+                )
+            try:
+                self._begin(ready)
+            except BaseException:  # an interrupt, too, leaves nothing behind
+                self.close()
+                raise
 
     @property
     def output(self) -> str:
@@ -147,8 +134,7 @@ class SandboxedRun:
         Of each process, `pids[1]` is the number in the sandbox, where the program is PROGRAM_PID,
         and what follows are the numbers in the PID namespaces that the program made.
         """
-        found = [process for _, process in procfs.tree(self._launcher.pid)]
-        return [process for process in found[1:] if process.pids[1:] != (1,)]
+        return [process for depth, process in procfs.tree(self._launcher.pid) if depth > 1]
 
     @property
     def program(self) -> Process:
@@ -167,13 +153,12 @@ class SandboxedRun:
 
         Of the first word, only the program's name counts: `/bin/sleep` was started as `sleep`, too.
         """
-        wanted = (Path(command[0]).name, *command[1:])
-        for process in self.processes():
-            name = Path(process.command[0]).name if process.command else ""
-            words = (name, *process.command[1:])
-            if process.state != "Z" and words[: len(wanted)] == wanted:
-                return process
-        return None
+
+        def words(argv: Sequence[str]) -> list[str]:
+            return [Path(argv[0]).name, *argv[1 : len(command)]] if argv else []
+
+        found = (p for p in self.processes() if words(p.command) == words(command))
+        return next(found, None)
 
     def running(self, program: str) -> Process | None:
         """Return the first process that runs a program, whatever it calls itself.
@@ -218,41 +203,31 @@ class SandboxedRun:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if found := condition():
                     return found
-            processes = self._look()
+            now = self._rest(self._look())
             if ended or self.exceeded:
                 return None
-            now = self._signature(processes)
-            if now != before or not _wait(processes):
+            if not now or now != before:
                 before, since = now, time.monotonic()
             elif time.monotonic() - since > idle_timeout:
                 return None
-            linux.poll(*([self._ours] if self.status is None else []), seconds=_pause(began))
+            took = time.monotonic() - began  # on a slow machine, too, half of the time is theirs
+            linux.poll(self._printed.fileno(), seconds=max(POLL_INTERVAL, took))
+
+    def eventually(self, look: Callable[[], T], wanted: object) -> T:
+        """Look until there is what is wanted, as `until` does, and return what there is then."""
+        self.until(lambda: look() == wanted)
+        return look()
 
     def is_blocked(self) -> bool:
         """Wait until the program waits for something, and say whether it does: it may end, too."""
-        before, looks = "", 0
-
-        def waits() -> bool:
-            nonlocal before, looks
-            processes, last = self.processes(), before
-            before, looks = self._signature(processes), looks + 1
-            return (before == last and _wait(processes)) or looks > MAX_POLLS
-
-        return bool(self.until(waits)) and _lives(self.processes())
+        polls = itertools.count()
+        self.until(lambda: next(polls) > MAX_POLLS, idle_timeout=0)
+        return _lives(self.processes())
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""
-        while self.status is None and not self.exceeded:
-            began = time.monotonic()
-            self._look()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._launcher.wait(_pause(began))
+        self.until(lambda: False, idle_timeout=math.inf)
         return None if self.exceeded else self.status
-
-    def send(self, text: str) -> None:
-        r"""Type at its terminal; "\r" is Enter, "\x03" is Ctrl-C."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._ours, text.encode())
 
     def kill(self, number: int) -> None:
         """Send a signal to the program, unless it has ended."""
@@ -262,10 +237,8 @@ class SandboxedRun:
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
         hardened.end(self._launcher)
-        if self._ours >= 0:
-            self._read()
-            os.close(self._ours)
-            self._ours = -1
+        self._read()
+        self._printed.close()
 
     def __enter__(self) -> "SandboxedRun":
         return self
@@ -273,19 +246,23 @@ class SandboxedRun:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _begin(self, ready: io.FileIO) -> None:
+        """Limit the files that it writes, long before the launcher's Python is awake; then wait."""
+        hardened.limit(resource.RLIMIT_FSIZE, self.limits.file * 2**20, self._launcher.pid)
+        if not ready.read(1):  # it ended, and with it whoever could have said so
+            self._launcher.wait()
+            raise NoSandbox(self.output.strip().rpartition("\n")[2] or "it gave no reason")
+        self._first = hardened.first_process(self._launcher.pid)
+
     def _read(self) -> None:
-        while self._ours >= 0:
-            try:
-                some = os.read(self._ours, 65536)
-            except (BlockingIOError, OSError):  # nothing there; a terminal that nobody holds
-                return
-            if not some:
-                return
-            room = self.limits.output - len(self._output)
-            self._output += some[: max(0, room)]
-            if len(some) > room:
-                self._stop(f"it printed more than {self.limits.output:,} bytes")
-                return
+        # None: nothing there yet. An error: a terminal that nobody holds.
+        with contextlib.suppress(OSError):
+            while not self._printed.closed and (some := self._printed.read(65536)):
+                room = self.limits.output - len(self._output)
+                self._output += some[: max(0, room)]
+                if len(some) > room:
+                    self._stop(f"it printed more than {self.limits.output:,} bytes")
+                    return
 
     def _look(self) -> list[Process]:
         """Read what was printed, end what is over a limit, and return the processes."""
@@ -301,34 +278,31 @@ class SandboxedRun:
 
     def _count(self) -> int:
         """Count the program's processes, quickly: those that fork without end leave little time."""
-        proc = f"/proc/{self._first}/root/proc"
+        proc = Path(f"/proc/{self._first}/root/proc")
         with contextlib.suppress(OSError):
-            if not _tells_of_us(proc):
-                return sum(path.name.isdigit() for path in Path(proc).iterdir()) - 1
-        return len(self.processes())  # the sandbox has no /proc yet, or the program has hidden it
+            if not (proc / "self").exists():
+                return sum(path.name.isdigit() for path in proc.iterdir()) - 1
+        return len(self.processes())  # the program has taken its /proc off, and this one is ours
 
     def _stop(self, reason: str) -> None:
         self.exceeded = self.exceeded or reason
         self._launcher.send_signal(signal.SIGKILL)
 
-    def _signature(self, processes: Sequence[Process]) -> str:
-        """Whatever changes when the program gets on.
+    def _rest(self, processes: Sequence[Process]) -> str:
+        """Return what changes when the program gets on, "" where it is about to.
 
         Of its turns at the processor only those count that the kernel had to end, see
         proc_pid_status(5): who looks every tenth of a second whether something has happened does
         not get on.
         """
+        if not _lives(processes) or {process.state for process in processes} & {"R", "D"}:
+            return ""
         parts = [str(len(self._output))]
         for process in processes:
             with contextlib.suppress(OSError):
                 turns = procfs.status(process.pid)["nonvoluntary_ctxt_switches"]
                 parts.append(f"{process.pid} {process.state} {turns}")
         return "\n".join(parts)
-
-
-def _wait(processes: Sequence[Process]) -> bool:
-    """Whether the program lives, and none of its processes wants a processor or a disk."""
-    return _lives(processes) and not {process.state for process in processes} & {"R", "D"}
 
 
 def _lives(processes: Sequence[Process]) -> bool:
@@ -338,19 +312,6 @@ def _lives(processes: Sequence[Process]) -> bool:
     then the program is a zombie, and the rest looks as if it stayed.
     """
     return any(p.pids[1:] == (PROGRAM_PID,) and p.state != "Z" for p in processes)
-
-
-def _pause(began: float) -> float:
-    """Return the seconds to the next look: on a slow machine, too, most of the time is theirs."""
-    return max(POLL_INTERVAL, min(0.2, 2 * (time.monotonic() - began)))
-
-
-def _tells_of_us(proc: str) -> bool:
-    """Whether a /proc is ours, or that of a PID namespace in which we have no number."""
-    try:
-        return bool(Path(proc, "self").readlink())
-    except FileNotFoundError:
-        return not Path(proc, "version").exists()
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -366,7 +327,7 @@ def environment(folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder),
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm-256color",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": COURSE,
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
