@@ -97,6 +97,11 @@ class Answer:
         text = text.replace(f"{self.folder}/", "")
         return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
 
+    @property
+    def exceeded(self) -> str:
+        """Which limit ended a run, in words; "" where none did."""
+        return next((run.exceeded for run in self._runs if run.exceeded), "")
+
     def values(self, *names: str) -> dict[str, Any]:
         """Run a Python answer to its end and return the values of these names, as JSON has them.
 

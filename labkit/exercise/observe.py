@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from labkit import procfs
-from labkit.exercise.sandboxed_run import MAX_POLLS, SandboxedRun
+from labkit.exercise.sandboxed_run import CRASH, MAX_POLLS, SandboxedRun
 from labkit.procfs import Process
 
 T = TypeVar("T")
 Hints = str | Mapping[str, str]  # or by what was printed: the first that it contains counts
 SLEEP = ("sleep", "1000")  # what most exercises are about
+STAYS = "a process `sleep 1000` that stays"
 MAX_READ = 2**20  # bytes that a judge reads of a file
 CPU_ALLOWANCE = 1  # seconds of processor time: nobody who waits needs as much
 
@@ -42,53 +43,57 @@ def expect(condition: T | None, wanted: str, found: object, hint: str = "") -> T
 
 
 @contextlib.contextmanager
-def must_keep_running(wanted: str, hint: str) -> Iterator[None]:
-    """Raise `Incorrect` where a process ends while the judge looks at it."""
-    try:
-        yield
-    except (FileNotFoundError, ProcessLookupError):
-        raise Incorrect(wanted, "one that soon ends", hint) from None
+def must_keep_running(run: SandboxedRun, wanted: str, hint: Hints) -> Iterator[SandboxedRun]:
+    """Close a run at the end; raise `Incorrect` where a process ends while a judge looks at it."""
+    with run:
+        try:
+            yield run
+        except (FileNotFoundError, ProcessLookupError):
+            raise Incorrect(wanted, "one that soon ends", hint_for(run, hint)) from None
 
 
-def observe(
+@contextlib.contextmanager
+def observed(
     run: SandboxedRun,
     wanted: str,
     hint: Hints = "",
     *,
-    crash: tuple[str, Hints] | None = None,
+    crash: Hints | None = None,
     blocked: bool = False,
     find: Callable[[], Process | None] | None = None,
-) -> Process:
-    """Wait until a process runs, and return it.
+) -> Iterator[tuple[SandboxedRun, Process]]:
+    """Wait until a process runs, which must go on while the context lasts; then close the run.
 
     Args:
         run: what the answer has started.
         wanted: what is wanted of it.
         hint: for an answer that starts no such process.
-        crash: another wanted and hint for an answer that crashed.
+        crash: another hint for an answer that crashed.
         blocked: the process and what is beside it also have to come to rest.
         find: returns the process; without it, the one that runs `sleep 1000`.
 
+    Yields:
+        the run and the process.
+
     Raises:
-        Incorrect: there is none, or the answer crashed.
+        Incorrect: there is none, or it ended, or the answer crashed.
     """
-    process = run.until(find or (lambda: run.find(*SLEEP)))
-    if blocked and not (process and run.is_blocked()):
-        process = None
-    fail_if_crashed(run, *(crash or (wanted, hint)))
-    return expect(process, wanted, run.summary(), _hint(hint, run))
+    with must_keep_running(run, wanted, hint):
+        process = run.until(find or (lambda: run.find(*SLEEP)))
+        if blocked and not (process and run.is_blocked()):
+            process = None
+        fail_if_crashed(run, wanted, hint if crash is None else crash)
+        yield run, expect(process, wanted, run.summary(), hint_for(run, hint))
 
 
 def fail_if_crashed(run: SandboxedRun, wanted: str, hint: Hints = "") -> None:
-    """Raise `Incorrect` where a limit ended a run, or Python's own error did."""
-    hint = _hint(hint, run)
-    if run.exceeded:
-        raise Incorrect(wanted, run.exceeded, hint or "Does it wait for something, or for ever?")
-    if run.status and "Traceback (most recent call last):" in run.output:
-        raise Incorrect(wanted, run.summary(), hint)
+    """Raise `Incorrect` where Python's own error ended a run."""
+    if run.status and CRASH in run.output:
+        raise Incorrect(wanted, run.summary(), hint_for(run, hint))
 
 
-def _hint(hint: Hints, run: SandboxedRun) -> str:
+def hint_for(run: SandboxedRun, hint: Hints) -> str:
+    """Return of several hints the one that fits what a run has printed."""
     if isinstance(hint, str):
         return hint
     return next((text for word, text in hint.items() if word in run.output), "")

@@ -32,6 +32,7 @@ POLL_INTERVAL = 0.02  # seconds between two looks, at least
 IDLE_TIMEOUT = 2.0  # seconds without any change after which nothing is expected any more
 MAX_POLLS = 25  # after as many, one that never rests is taken for one that stays
 PROGRAM_PID = 2  # its PID in the sandbox
+CRASH = "Traceback (most recent call last):"  # begins what Python says of an error
 TERMINAL_SIZE = (24, 80)  # rows and columns of a run's terminal
 
 
@@ -89,19 +90,16 @@ class SandboxedRun:
         self.exceeded = ""
         self._output = bytearray()
         self._end = time.monotonic() + self.limits.seconds
-        ours, theirs = pty.openpty() if terminal else os.pipe()
+        ours, theirs = _terminal() if terminal else os.pipe()
         os.set_blocking(ours, False)
         self._printed = io.FileIO(ours)
-        options = ["--terminal"] if terminal else []
         made, maker = os.pipe()
         with io.FileIO(made) as ready:
             with io.FileIO(theirs, "w") as stream, io.FileIO(maker, "w"):
-                if terminal:
-                    termios.tcsetwinsize(theirs, TERMINAL_SIZE)
-                words = [*options, "--ready", str(maker), str(folder), *argv]
+                options = ["--ready", str(maker), *["--terminal"] * terminal]
                 self._launcher = subprocess.Popen(
                     # -P, -s: what an earlier run left in the folder is no module of the launcher.
-                    [sys.executable, "-Ps", "-m", "labkit.hardened", *words],
+                    [sys.executable, "-Ps", "-m", "labkit.hardened", *options, folder, *argv],
                     cwd=folder,
                     env=environment(folder),
                     stdin=stream if terminal else subprocess.DEVNULL,
@@ -179,7 +177,7 @@ class SandboxedRun:
             return self.exceeded
         if self.status is not None:
             lines = self.output.strip().splitlines()
-            error = f": {lines[-1][:200]}" if "Traceback (most recent call last):" in lines else ""
+            error = f": {lines[-1][:200]}" if CRASH in lines else ""
             return f"the answer ended with status {self.status}{error}"
         names = [process.name for process in self.processes()]
         count = "one process" if len(names) == 1 else f"{len(names)} processes"
@@ -303,6 +301,12 @@ class SandboxedRun:
                 turns = procfs.status(process.pid)["nonvoluntary_ctxt_switches"]
                 parts.append(f"{process.pid} {process.state} {turns}")
         return "\n".join(parts)
+
+
+def _terminal() -> tuple[int, int]:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, TERMINAL_SIZE)
+    return ours, theirs
 
 
 def _lives(processes: Sequence[Process]) -> bool:

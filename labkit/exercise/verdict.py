@@ -21,6 +21,7 @@ from labkit.exercise.sandboxed_run import NoSandbox
 
 METADATA = "labkit"  # the key of what an output's metadata says of a verdict
 SHOWN = 300  # characters of what was found
+FOR_EVER = "Does it wait for something, or for ever?"  # a hint where a limit ended it
 # What a machine runs out of, whatever an answer does.
 SHORT_OF = (ENOSPC, EDQUOT, EROFS, EMFILE, ENFILE, ENOMEM, EAGAIN)
 
@@ -137,6 +138,8 @@ def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdic
                 raise
             told = str(error).replace(str(answer.folder), "…")[:200]
             wrong = Incorrect("an answer of the usual form", f"{type(error).__name__}: {told}")
+        if answer.exceeded:
+            wrong = Incorrect(wrong.wanted, answer.exceeded, wrong.hint or FOR_EVER)
         hints = (wrong.hint,) if wrong.hint else ()
         number, found = exercise_.number, _plain(wrong.found, SHOWN)
         return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))

@@ -2,11 +2,8 @@
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import expect, ids_inside, listed, must_keep_running, observe
-from labkit.exercise.sandboxed_run import SandboxedRun
-from labkit.procfs import Process
+from labkit.exercise.observe import STAYS, expect, ids_inside, listed, observed
 
-STAYS = "a process `sleep 1000` that stays"
 WAIT = (
     "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
     "background: `check` looks while it sleeps."
@@ -26,8 +23,7 @@ FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net",
 )
 def a_name_of_its_own(answer: Answer) -> str:
     """The sleep's host name is box, and the sandbox's is as before."""
-    with answer.start() as run, must_keep_running(STAYS, WAIT):
-        sleep = _sleep(run)
+    with observed(answer.start(), STAYS, HINTS, crash="", blocked=True) as (run, sleep):
         outside = run.program.ppid
         run.until(lambda: "box" in (procfs.hostname(sleep.pid), procfs.hostname(outside)))
         inside, named = procfs.hostname(sleep.pid), procfs.hostname(outside)
@@ -59,14 +55,8 @@ def who_is_number_1(answer: Answer) -> str:
     """The sleep is in a new PID namespace, with the old /proc, and the predictions are right."""
     values = answer.values("command", "number", "alone")
     command, number, alone = values["command"], values["number"], values["alone"]
-    expect(
-        isinstance(command, str),
-        "a command line as text",
-        f"`{command}`",
-        'Write it as in a shell, between quotes: `command = "unshare …"`.',
-    )
-    with answer.command("sh", "-c", str(command)) as run, must_keep_running(STAYS, WAIT):
-        sleep = _sleep(run)
+    run = answer.command("sh", "-c", str(command))
+    with observed(run, STAYS, HINTS, crash="", blocked=True) as (_, sleep):
         shown = listed(sleep.pid)
     expect(
         len(sleep.pids) == 3,
@@ -120,8 +110,7 @@ def who_is_number_1(answer: Answer) -> str:
 )
 def a_container_in_one_line(answer: Answer) -> str:
     """The sleep is PID 1 in five namespaces, has its /proc, its name, and lo is up."""
-    with answer.start() as run, must_keep_running(STAYS, WAIT):
-        sleep = _sleep(run)
+    with observed(answer.start(), STAYS, HINTS, crash="", blocked=True) as (run, sleep):
         outside = run.program.ppid
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(outside)
         missing = [kind for kind in FIVE if own[kind] == shared[kind]]
@@ -149,23 +138,17 @@ def a_container_in_one_line(answer: Answer) -> str:
             "a `/proc` that tells about others, too" if shown else "an empty `/proc`",
             hint,
         )
-        run.until(lambda: procfs.hostname(sleep.pid) == "box")
-        name = procfs.hostname(sleep.pid)
-        expect(
-            name == "box",
-            "the host name `box` inside",
-            f"`{name}`",
-            "Let a shell inside set the name before it becomes the sleep.",
-        )
+        name = run.eventually(lambda: procfs.hostname(sleep.pid), "box")
+        hint = "Let a shell inside set the name before it becomes the sleep."
+        expect(name == "box", "the host name `box` inside", f"`{name}`", hint)
         expect(
             procfs.hostname(outside) == "lab",
             "a host name outside that is still `lab`",
             f"`{procfs.hostname(outside)}` outside",
             "Set the name inside, after `unshare`.",
         )
-        run.until(lambda: procfs.links(sleep.pid).get("lo"))
         expect(
-            procfs.links(sleep.pid).get("lo"),
+            run.eventually(lambda: procfs.links(sleep.pid).get("lo"), True),
             "an interface `lo` that is up inside",
             "`lo` is down",
             "A new network namespace has a `lo` that is down: `ip link set lo up`, inside.",
@@ -182,16 +165,14 @@ def a_container_in_one_line(answer: Answer) -> str:
 )
 def root_of_nothing(answer: Answer) -> str:
     """The sleep is user 0 of a user namespace that is not the sandbox's."""
-    with answer.start() as run, must_keep_running(STAYS, WAIT):
-        sleep = _sleep(run)
+    with observed(answer.start(), STAYS, HINTS, crash="", blocked=True) as (run, sleep):
         expect(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
             "`sleep 1000` in a new user namespace",
             "it shares the one outside",
             "Root of the outside is not what is asked. `unshare --user` makes a new one.",
         )
-        run.until(lambda: ids_inside(sleep, "uid")[1] == 0)
-        user = ids_inside(sleep, "uid")[1]
+        user = run.eventually(lambda: ids_inside(sleep, "uid")[1], 0)
         expect(
             user == 0,
             "`sleep 1000` as user 0 in it",
@@ -202,8 +183,3 @@ def root_of_nothing(answer: Answer) -> str:
             else "It has a number, but not root's.",
         )
         return "user 0 in a user namespace of its own, and its `uid_map` says who that is outside"
-
-
-def _sleep(run: SandboxedRun) -> Process:
-    """Return the answer's sleep once it runs."""
-    return observe(run, STAYS, HINTS, crash=(STAYS, ""), blocked=True)

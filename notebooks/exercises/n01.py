@@ -3,13 +3,14 @@
 import json
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import Hints, expect, fail_if_crashed, written
-from labkit.exercise.sandboxed_run import SandboxedRun
 
 MAIN = "mydocker/main.py"
+MYDOCKER = (sys.executable, MAIN)
 ARRIVED = "arrived.json"
 # Takes the place of run.py, which says nothing of what it was called with.
 NOTES = f"""
@@ -23,23 +24,8 @@ def run(tty, command, *more):
 """
 # Spellings that are near `-ti` and `-it`; where there is a comma, two words.
 REFUSED = (
-    "-q",
-    "-t",
-    "-i",
-    "-",
-    "--ti",
-    "-TI",
-    "-tt",
-    "-ii",
-    "-tti",
-    "--ttii-",
-    "-tiny",
-    "-item",
-    "-ti=",
-    "-it ",
-    "-ti,-it",
-    "-t,-i",
-    "-ti\n",
+    *("-q", "-t", "-i", "-", "--ti", "-TI", "-tt", "-ii", "-tti", "--ttii-", "-tiny", "-item"),
+    *("-ti=", "-it ", "-ti,-it", "-t,-i", "-ti\n"),
 )
 # No options, since they do not begin with `-`.
 COMMANDS = ("ti-", " -it")
@@ -77,15 +63,15 @@ class Call:
 
     Attributes:
         status: the exit status.
+        output: what was printed.
         messages: those of the log.
         arrived: the terminal wanted, and the command, as `run` got them; None: it did not.
-        summary: how it ended, in words.
     """
 
     status: int | None
+    output: str
     messages: list[str]
     arrived: tuple[bool, str] | None
-    summary: str
 
 
 @exercise(
@@ -124,24 +110,7 @@ def two_spellings(answer: Answer) -> str:
         _said(call),
         "Only the first word after `run` may be the option.",
     )
-    each = ("sh", "-c", EACH, sys.executable, MAIN, ARRIVED, program, *REFUSED)
-    call = _command(answer, *each)
-    refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
-    word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")
-    expect(
-        call.messages == refused,
-        f"`run {word!r:.12} COMMAND` is an unknown option, with status 1",
-        _said(call),
-        "Only these two spellings are known; everything else that begins with `-` is refused.",
-    )
-    for word in COMMANDS:
-        call = _call(answer, "run", word, program)
-        expect(
-            call.arrived == (False, word),
-            f"`run '{word}'` reaches `run` with the command `{word}`, and without the terminal",
-            f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
-            "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
-        )
+    _must_refuse_others(answer)
     call = _call(answer, "run", "-it")
     expect(
         call.arrived is None and call.status == 1 and "missing" in " ".join(call.messages),
@@ -149,15 +118,8 @@ def two_spellings(answer: Answer) -> str:
         _said(call),
         "Take the option away first, then look whether a word is left.",
     )
-    call = _call(
-        answer, "run", hint="Without a word there is no `words[0]`. What is `words[:1]` then?"
-    )
-    expect(
-        call.arrived is None and call.messages == ["missing container command"],
-        "`run` alone: `missing container command`, as before",
-        _said(call),
-        "Only the line about the option should change.",
-    )
+    hint = "Without a word there is no `words[0]`. What is `words[:1]` then?"
+    _call(answer, "run", hint=hint)
     return "`-ti` and `-it` both bring the terminal, other options are refused as before"
 
 
@@ -172,7 +134,6 @@ def what_does_it_answer(answer: Answer) -> str:
     values = answer.values("prediction", "words")
     prediction, words = values["prediction"], values["words"]
     asked = "a prediction, 0 or 1, for each of the four lines"
-    expect(isinstance(prediction, dict), asked, "something else than the dictionary")
     expect(
         isinstance(words, list) and all(isinstance(word, str) for word in words),
         "a list of words",
@@ -219,54 +180,44 @@ def a_command_of_your_own(answer: Answer) -> str:
     """A host name that the answer cannot know stands in the log, and run works as before."""
     (answer.folder / "mydocker/run.py").write_text(NOTES)
     name = f"host-{secrets.token_hex(4)}"
-    rename = ["sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name]
+    rename = ("sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name, *MYDOCKER)
     wanted = "`mydocker name` logs the host name"
-    with answer.command(*rename, sys.executable, MAIN, "name") as run:
-        call = _ended(answer, run, STOPPED, wanted)
+    named = _call(answer, "name", program=rename, wanted=wanted, hint=STOPPED)
     expect(
-        "unknown command name" not in call.messages,
+        "unknown command name" not in named.messages,
         wanted,
         "`unknown command name`",
         "A definition is not enough: `main` finds a function by its word in `COMMANDS`.",
     )
+    printed = name in named.output
     expect(
-        any(name in message for message in call.messages),
+        any(name in message for message in named.messages),
         wanted,
-        f"the log says `{call.messages[-1]}`"
-        if call.messages
-        else "no line in the log" + ", but the name was printed" * (name in run.output),
+        f"the log says `{named.messages[-1]}`"
+        if named.messages
+        else "no line in the log" + ", but the name was printed" * printed,
         "`print` is not the log: call `log`."
-        if name in run.output
+        if printed
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
     )
-    messages = call.messages
-    expect(call.status == 0, "exit status 0", call.summary, "Return 0, or nothing.")
-    program = f"/bin/{secrets.token_hex(4)}"
-    call = _call(answer, "run", program)
-    expect(
-        call.arrived == (False, program),
-        "`run COMMAND` works as before",
-        _said(call),
-        "`COMMANDS` must still hold the other two.",
-    )
-    init = _call(answer, "init")
-    expect(
-        "missing container command" in init.messages,
-        "`init` without a command says so, as before",
-        _said(init),
-        "`COMMANDS` must still hold the other two.",
-    )
+    expect(named.status == 0, "exit status 0", _said(named), "Return 0, or nothing.")
+    program, hint = f"/bin/{secrets.token_hex(4)}", "`COMMANDS` must still hold the other two."
+    call, init = _call(answer, "run", program), _call(answer, "init")
+    arrived = call.arrived == (False, program)
+    expect(arrived, "`run COMMAND` works as before", _said(call), hint)
+    missing = "missing container command" in init.messages
+    expect(missing, "`init` without a command says so, as before", _said(init), hint)
     expect(
         not call.messages,
         "`run COMMAND` logs nothing of its own here",
         _said(call),
         "Your function runs although `name` was not called: a definition is not a call.",
     )
-    lines = run.output.splitlines()
+    lines = named.output.splitlines()
     expect(
-        messages == [name] and len(lines) == 1,
+        named.messages == [name] and len(lines) == 1,
         "one line in the log, whose message is the host name and nothing else",
-        f"`{messages[0]}`" if len(lines) == 1 else f"{len(lines)} lines",
+        f"`{named.messages[0]}`" if len(lines) == 1 else f"{len(lines)} lines",
         "Whoever reads the log by a program wants the name, without words around it."
         if len(lines) == 1
         else "One call of `log` is enough, and no `print`.",
@@ -274,30 +225,46 @@ def a_command_of_your_own(answer: Answer) -> str:
     return "`name` logs the host name, whatever it is, and `run` works as before"
 
 
-def _call(answer: Answer, *words: str, hint: str = "") -> Call:
-    """Run mydocker to its end."""
-    return _command(answer, sys.executable, MAIN, *words, hint=hint)
+def _must_refuse_others(answer: Answer) -> None:
+    """Run mydocker with each word of REFUSED, and of COMMANDS."""
+    program = f"/bin/{secrets.token_hex(4)}"
+    each = ("sh", "-c", EACH, *MYDOCKER, ARRIVED, program)
+    call = _call(answer, *REFUSED, program=each)
+    refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
+    word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")
+    expect(
+        call.messages == refused,
+        f"`run {word!r:.12} COMMAND` is an unknown option, with status 1",
+        _said(call),
+        "Only these two spellings are known; everything else that begins with `-` is refused.",
+    )
+    for word in COMMANDS:
+        call = _call(answer, "run", word, program)
+        expect(
+            call.arrived == (False, word),
+            f"`run '{word}'` reaches `run` with the command `{word}`, and without the terminal",
+            f"the command `{call.arrived[1]}`" if call.arrived else _said(call),
+            "A word that has the letters of `-ti` is not yet `-ti`. Compare the whole word.",
+        )
 
 
-def _command(answer: Answer, *argv: str, hint: str = "") -> Call:
-    (answer.folder / ARRIVED).unlink(missing_ok=True)
-    with answer.command(*argv) as run:
-        return _ended(answer, run, hint)
-
-
-def _ended(
+def _call(
     answer: Answer,
-    run: SandboxedRun,
-    hint: Hints = "",
+    *words: str,
+    program: Sequence[str] = MYDOCKER,
     wanted: str = "a program that comes to its end",
+    hint: Hints = "",
 ) -> Call:
-    status = run.wait()
+    """Run mydocker, or what calls it, to its end."""
+    (answer.folder / ARRIVED).unlink(missing_ok=True)
+    with answer.command(*program, *words) as run:
+        status = run.wait()
     fail_if_crashed(run, wanted, hint)
     lines = [_json(line) for line in run.output.splitlines()]
     messages = [str(line["msg"]) for line in lines if isinstance(line, dict) and "msg" in line]
     note = _json(written(answer.folder / ARRIVED))
-    arrived = (bool(note[0]), str(note[1])) if isinstance(note, list) and len(note) == 2 else None
-    return Call(status, messages, arrived, run.summary())
+    arrived = (bool(note[0]), str(note[1])) if isinstance(note, list) else None
+    return Call(status, run.output, messages, arrived)
 
 
 def _said(call: Call) -> str:

@@ -11,11 +11,12 @@ from labkit import procfs
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import (
     SLEEP,
-    Incorrect,
+    STAYS,
     expect,
     fail_if_crashed,
+    hint_for,
     must_keep_running,
-    observe,
+    observed,
 )
 from labkit.exercise.sandboxed_run import SandboxedRun
 
@@ -28,6 +29,16 @@ import os
 def run_container_init_process(*_):
     os.execvp("sleep", ["sleep", "1000"])
 """
+SECOND = ("sleep", "2000")
+WAIT = "The program itself should wait for both, for example by `signal.pause()`."
+NOT_BOTH = {
+    "Cannot allocate memory": "The kernel starts nobody in a PID namespace whose number 1 has "
+    "ended. Who was first there? It must still live.",
+    "Invalid argument": "After `unshare` it is settled where the next children begin, so the "
+    "kernel refuses one more new namespace. Ask once, and then make them with `os.fork()`.",
+    "": "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell in "
+    f"between would be number 1, and take all others with it when it ends.) {WAIT}",
+}
 PRISON = ("unshare", "--uts", "--net", "sh", "-c", 'hostname box && exec "$@"', "sh")
 
 
@@ -42,8 +53,7 @@ def a_sixth_namespace(answer: Answer) -> str:
     (answer.folder / "mydocker/init.py").write_text(STAY)
     wanted = "a container with six namespaces of its own"
     hint = "`init` was not reached. What the answer printed says why."
-    with answer.start("run", "-ti", "/bin/sh") as run, must_keep_running(wanted, hint):
-        sleep = observe(run, wanted, hint)
+    with observed(answer.start("run", "-ti", "/bin/sh"), wanted, hint) as (run, sleep):
         own, shared = procfs.namespaces(sleep.pid), procfs.namespaces(run.program.pid)
         made = [kind for kind in own if own[kind] != shared[kind]]
         missing = [kind for kind in own if kind in SIX - {*made}]
@@ -70,30 +80,14 @@ def a_sixth_namespace(answer: Answer) -> str:
 def two_in_one(answer: Answer) -> str:
     """Both sleeps are children of the program, and numbers 1 and 2 of one new PID namespace."""
     both = "`sleep 1000` and `sleep 2000`, both children of your program"
-    stay = "The program itself should wait for both, for example by `signal.pause()`."
-    with answer.start() as run, must_keep_running(both, stay):
-        first = run.until(lambda: run.find(*SLEEP))
-        second = first and run.until(lambda: run.find("sleep", "2000"))
-        hint = (
-            "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell "
-            "in between would be number 1, and take all others with it when it ends.) " + stay
-        )
-        if "Cannot allocate memory" in run.output:
-            hint = (
-                "The kernel starts nobody in a PID namespace whose number 1 has ended. Who was "
-                "first there? It must still live."
-            )
-        elif "Invalid argument" in run.output:
-            hint = (
-                "After `unshare` it is settled where the next children begin, so the kernel "
-                "refuses one more new namespace. Ask once, and then make them with `os.fork()`."
-            )
-        expect(first and second, both, run.summary(), stay if run.status == 0 else hint)
-        expect(run.is_blocked(), both, run.summary(), stay)
+    with must_keep_running(answer.start(), both, WAIT) as run:
+        started = run.until(lambda: run.find(*SLEEP)) and run.until(lambda: run.find(*SECOND))
+        hint = WAIT if run.status == 0 else hint_for(run, NOT_BOTH)
+        expect(started, both, run.summary(), hint)
+        expect(run.is_blocked(), both, run.summary(), WAIT)
         # A shell in between is gone by now, and what was below it.
-        first, second = run.find(*SLEEP), run.find("sleep", "2000")
-        if not (first and second):
-            raise Incorrect(both, run.summary(), hint)
+        first = expect(run.find(*SLEEP), both, run.summary(), hint)
+        second = expect(run.find(*SECOND), both, run.summary(), hint)
         expect(
             len(first.pids) > 2 and len(second.pids) > 2,
             "both in a new PID namespace",
@@ -137,7 +131,7 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
     """A UTS namespace is called survivor, is held open, and no process is in it."""
     wanted = "a UTS namespace that is held open, with no process in it"
     stay = "The program itself has to stay: a descriptor is closed when its process ends."
-    with answer.start() as run, must_keep_running(wanted, stay):
+    with must_keep_running(answer.start(), wanted, stay) as run:
         held = run.until(lambda: next(_held_alone(run), None))
         fail_if_crashed(
             run,
@@ -184,17 +178,16 @@ def break_out(answer: Answer) -> str:
 
     The prison is not made by the answer but around it.
     """
-    stays = "a process `sleep 1000` that stays"
     hint = (
         "The program should become the sleep, or wait for it. Where the kernel refused something, "
         "what the answer printed says so."
     )
-    with answer.command(*PRISON, sys.executable, PYTHON) as run, must_keep_running(stays, hint):
-        number = (
-            "`setns` wants a descriptor, which is a number: `os.open(path, os.O_RDONLY)` gives one."
-        )
-        crash = {"ArgumentError": number, "Bad file descriptor": number}
-        sleep = observe(run, stays, hint, crash=(stays, crash), blocked=True)
+    number = (
+        "`setns` wants a descriptor, which is a number: `os.open(path, os.O_RDONLY)` gives one."
+    )
+    crash = {"ArgumentError": number, "Bad file descriptor": number}
+    run = answer.command(*PRISON, sys.executable, PYTHON)
+    with observed(run, STAYS, hint, crash=crash, blocked=True) as (_, sleep):
         outside = procfs.namespaces(run.program.ppid)
         run.until(lambda: procfs.namespaces(sleep.pid)["net"] == outside["net"])
         own = procfs.namespaces(sleep.pid)

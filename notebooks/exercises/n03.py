@@ -4,10 +4,9 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, STAY, Answer, exercise
-from labkit.exercise.observe import expect, listed, must_keep_running, observe, waits_for, written
+from labkit.exercise.observe import STAYS, expect, listed, observed, waits_for, written
 from labkit.exercise.sandboxed_run import PROGRAM_PID
 
-STAYS = "a process `sleep 1000` that stays"
 WAIT = (
     "The program itself should wait for the sleep, `os.waitpid(pid, 0)`, and no error should end "
     "it before."
@@ -40,14 +39,13 @@ if os.getpid() == 1:
 )
 def a_proc_of_its_own(answer: Answer) -> str:
     """The sleep is PID 1 and alone in its /proc; the program's own /proc still tells of itself."""
-    with answer.start() as run, must_keep_running(STAYS, WAIT):
-        wanted = "`sleep 1000` as PID 1 of a new PID namespace"
-        hints = {
-            "operand": "The list that exec is given begins with the program's own name.",
-            "Traceback": "What it printed says what the child met.",
-            "": WAIT,
-        }
-        sleep = observe(run, STAYS, hints, crash=(wanted, ""), blocked=True)
+    wanted = "`sleep 1000` as PID 1 of a new PID namespace"
+    hints = {
+        "operand": "The list that exec is given begins with the program's own name.",
+        "Traceback": "What it printed says what the child met.",
+        "": WAIT,
+    }
+    with observed(answer.start(), STAYS, hints, crash="", blocked=True) as (run, sleep):
         expect(
             len(sleep.pids) > 2 and sleep.pids[-1] == 1,
             wanted,
@@ -65,8 +63,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
             "The child mounted in a table of mounts that it shares with the program. It needs "
             "`CLONE_NEWNS` for itself alone.",
         )
-        run.until(lambda: listed(sleep.pid) == {1})
-        shown = listed(sleep.pid)
+        shown = run.eventually(lambda: listed(sleep.pid), {1})
         expect(
             shown == {1},
             "a `/proc` that shows PID 1 and nobody else to the sleep",
@@ -88,15 +85,13 @@ def a_name_for_the_container(answer: Answer) -> str:
     answer.script("stay", STAY.replace("exec", "uname -n > born.half; mv born.half born; exec"))
     with Path(answer.folder, "mydocker/command.py").open("a") as file:
         file.write(HELD)
-    with answer.start("run", "-ti", "./stay") as run:
-        sleep = observe(
-            run,
-            "a container whose command runs",
-            "`init` did not come as far as the command: an error stopped it, as what it printed "
-            "says, or it became another program.",
-        )
-        run.until(lambda: procfs.hostname(sleep.pid) == "box")
-        found = procfs.hostname(sleep.pid)
+    hint = (
+        "`init` did not come as far as the command: an error stopped it, as what it printed says, "
+        "or it became another program."
+    )
+    run = answer.start("run", "-ti", "./stay")
+    with observed(run, "a container whose command runs", hint) as (_, sleep):
+        found = run.eventually(lambda: procfs.hostname(sleep.pid), "box")
         outside = procfs.hostname(run.program.pid)
         expect(
             outside == "lab",
@@ -131,18 +126,13 @@ def a_name_for_the_container(answer: Answer) -> str:
 )
 def a_process_that_ps_does_not_show(answer: Answer) -> str:
     """The sleep lives, and ps shows everybody but it."""
-    with answer.start() as run, must_keep_running(STAYS, WAIT):
-        covered = (
-            "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
-        )
-        sleep = observe(
-            run,
-            STAYS,
-            "Ending it is one way to hide it, but that is not what is asked. " + WAIT,
-            crash=("`sleep 1000`, alive and hidden", {"PermissionError: ": covered}),
-            blocked=True,
-            find=lambda: run.running("sleep"),
-        )
+    covered = "The kernel lets nobody remove or rename what is in `/proc`. But it can be covered."
+    hint = "Ending it is one way to hide it, but that is not what is asked. " + WAIT
+    run = answer.start()
+    crash = {"PermissionError: ": covered}
+    with observed(
+        run, STAYS, hint, crash=crash, blocked=True, find=lambda: run.running("sleep")
+    ) as (_, sleep):
         number = sleep.pids[1]
         expect(
             len(sleep.pids) == 2,

@@ -9,10 +9,11 @@ from labkit import procfs
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import (
     SLEEP,
+    STAYS,
     expect,
     fail_if_crashed,
     must_keep_running,
-    observe,
+    observed,
 )
 from labkit.exercise.sandboxed_run import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
@@ -63,7 +64,6 @@ def what_survives(answer: Answer) -> str:
         after = _everything(run, program)
     survives = {name: before[name] == after[name] for name in before}
     guesses = answer.values("survives")["survives"]
-    expect(isinstance(guesses, dict), "a dictionary `survives`", f"a {type(guesses).__name__}")
     missing = [name for name in survives if not isinstance(guesses.get(name), bool)]
     expect(
         not missing,
@@ -94,12 +94,9 @@ def a_file_handed_on(answer: Answer) -> str:
     letter.write_text("Dear sleep\n")
     delivered = letter.stat()  # whatever bears that name later
     hint = "Let the program itself become the sleep, with `os.execvp`."
-    stays = "a process `sleep 1000` that stays"
-    with answer.start() as run, must_keep_running(stays, hint):
-        operand = "The list that exec is given begins with the program's own name."
-        number = {"integer": "A descriptor is a number: `file.fileno()`."}
-        crash = ("a program that becomes `sleep 1000`", number)
-        sleep = observe(run, stays, {"operand": operand, "": hint}, crash=crash)
+    crash = {"integer": "A descriptor is a number: `file.fileno()`."}
+    hints = {"operand": "The list that exec is given begins with the program's own name.", "": hint}
+    with observed(answer.start(), STAYS, hints, crash=crash) as (run, sleep):
         expect(
             sleep.pids[1:] == (PROGRAM_PID,),
             "one process, which Python began and in which `sleep` goes on",
@@ -134,8 +131,8 @@ def nothing_ignored(answer: Answer) -> str:
         "do.",
         "": "`init` did not come as far as the command. What it printed says why.",
     }
-    with answer.start("run", "-ti", "./stay") as run:
-        sleep = observe(run, "a container whose command runs", hints)
+    run = answer.start("run", "-ti", "./stay")
+    with observed(run, "a container whose command runs", hints) as (_, sleep):
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
         both = {signal.SIGPIPE, signal.SIGXFSZ}
         ignored = _signals(sleep, "SigIgn") & both
@@ -168,8 +165,8 @@ def nothing_ignored(answer: Answer) -> str:
 )
 def a_sleep_called_nothing(answer: Answer) -> str:
     """A process runs the file of sleep; its comm and its first argument are nothing."""
-    with answer.start() as run, must_keep_running("a process that runs `sleep` and stays", WAIT):
-        wanted = ("nothing", "nothing")
+    stays = "a process that runs `sleep` and stays"
+    with must_keep_running(answer.start(), stays, WAIT) as run:
         sleep = run.until(lambda: run.running("sleep"))
         fail_if_crashed(
             run,
@@ -187,8 +184,8 @@ def a_sleep_called_nothing(answer: Answer) -> str:
             if run.status is not None
             else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
         )
-        run.until(lambda: _names(run.running("sleep")) == wanted)
-        expect(run.is_blocked(), "a process that runs `sleep` and stays", run.summary(), WAIT)
+        run.until(lambda: _names(run.running("sleep")) == ("nothing", "nothing"))
+        expect(run.is_blocked(), stays, run.summary(), WAIT)
         comm, args = _names(run.running("sleep"))
         hint = "`args` is the list that exec was given. Its first word is yours to choose."
         expect(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)

@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import (
-    expect,
-    fail_if_crashed,
-    must_keep_running,
-    observe,
-    rests,
-    stat_of,
-    waits_for,
-)
-from labkit.exercise.sandboxed_run import SandboxedRun
+from labkit.exercise.observe import STAYS, expect, observed, rests, stat_of, waits_for
 from labkit.procfs import Process
 
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
@@ -38,9 +29,7 @@ def a_terminal_for_sleep(answer: Answer) -> str:
         "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
         "when that is closed, the kernel sends SIGHUP to the session."
     )
-    stays, crash = "a process `sleep 1000` that stays", "`sleep 1000` at a terminal of its own"
-    with answer.start() as run, must_keep_running(stays, stay):
-        sleep = observe(run, stays, stay, crash=(crash, ""), blocked=True)
+    with observed(answer.start(), STAYS, stay, crash="", blocked=True) as (run, sleep):
         session, terminal = _session(sleep)
         expect(
             session == sleep.pid,
@@ -75,54 +64,47 @@ def a_terminal_for_sleep(answer: Answer) -> str:
 def no_carriage_return_in_a_pipe(answer: Answer) -> str:
     """ONLCR is off where the output is no terminal, and on where it is one."""
     answer.script("stay")
-    with answer.start("run", "-t", "./stay") as run:
-        expect(
-            not _adds_return(_in_the_container(run)),
-            "a terminal that leaves `\\n` alone, for `run -t … | cat`",
-            "one that makes `\\r\\n` of it",
-            "Change its output flags, and set them again with `termios.tcsetattr`.",
-        )
-    with answer.command("sh", "-c", f"{MYDOCKER} -it ./stay | cat", terminal=True) as run:
-        piped = _in_the_container(run)
-        expect(
-            not _adds_return(piped),
-            "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
-            "one that makes `\\r\\n` of it",
-            "The input is a terminal here, the output is not. It is the output that counts, "
-            "and our settings must be copied before you change them.",
-        )
-    with answer.start("run", "-it", "./stay", terminal=True) as run:
-        settings = _in_the_container(run)
-        expect(
-            _adds_return(settings),
-            "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
-            "one that leaves `\\n` alone, so that lines on the screen become stairs",
-            "Only where our output is no terminal: `os.isatty(1)`.",
-        )
-        settings[OUTPUT_FLAGS] &= ~termios.ONLCR
-        expect(
-            piped == settings,
-            "a terminal that otherwise is as it was",
-            "one in which more is off",
-            "`tty.setraw`, for one, switches off more than the end of a line, and so does OPOST. "
-            "One flag is enough: ONLCR.",
-        )
-    script = f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null"
-    with answer.command("sh", "-c", script, terminal=True) as run:
-        expect(
-            _adds_return(_in_the_container(run)),
-            "a terminal that makes `\\r\\n` of `\\n`, for `run -t … </dev/null 2>/dev/null` at one",
-            "one that leaves `\\n` alone",
-            "The output is a terminal. What input and errors are does not matter: `os.isatty(1)`.",
-        )
-    script = f"stty -onlcr; {MYDOCKER} -it ./stay | cat"
-    with answer.command("sh", "-c", script, terminal=True) as run:
-        expect(
-            not _adds_return(_in_the_container(run)),
-            "a terminal that leaves `\\n` alone, where ours does so already",
-            "one that makes `\\r\\n` of it",
-            "Who toggles the flag switches it on where it was off: `&= ~termios.ONLCR`.",
-        )
+    expect(
+        not _adds_return(_inside(answer, f"{MYDOCKER} -t ./stay", terminal=False)),
+        "a terminal that leaves `\\n` alone, for `run -t … | cat`",
+        "one that makes `\\r\\n` of it",
+        "Change its output flags, and set them again with `termios.tcsetattr`.",
+    )
+    piped = _inside(answer, f"{MYDOCKER} -it ./stay | cat")
+    expect(
+        not _adds_return(piped),
+        "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
+        "one that makes `\\r\\n` of it",
+        "The input is a terminal here, the output is not. It is the output that counts, and our "
+        "settings must be copied before you change them.",
+    )
+    settings = _inside(answer, f"{MYDOCKER} -it ./stay")
+    expect(
+        _adds_return(settings),
+        "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
+        "one that leaves `\\n` alone, so that lines on the screen become stairs",
+        "Only where our output is no terminal: `os.isatty(1)`.",
+    )
+    settings[OUTPUT_FLAGS] &= ~termios.ONLCR
+    expect(
+        piped == settings,
+        "a terminal that otherwise is as it was",
+        "one in which more is off",
+        "`tty.setraw`, for one, switches off more than the end of a line, and so does OPOST. "
+        "One flag is enough: ONLCR.",
+    )
+    expect(
+        _adds_return(_inside(answer, f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null")),
+        "a terminal that makes `\\r\\n` of `\\n`, for `run -t … </dev/null 2>/dev/null` at one",
+        "one that leaves `\\n` alone",
+        "The output is a terminal. What input and errors are does not matter: `os.isatty(1)`.",
+    )
+    expect(
+        not _adds_return(_inside(answer, f"stty -onlcr; {MYDOCKER} -it ./stay | cat")),
+        "a terminal that leaves `\\n` alone, where ours does so already",
+        "one that makes `\\r\\n` of it",
+        "Who toggles the flag switches it on where it was off: `&= ~termios.ONLCR`.",
+    )
     return "into a pipe `\\n` stays `\\n`, at a terminal it becomes `\\r\\n`"
 
 
@@ -148,48 +130,42 @@ def be_the_keeper(answer: Answer) -> str:
 
 
 def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
-    """Run the answer, end it by SIGKILL, and compare the terminal with how it was.
+    """Run the answer, for a while where it shall be `patient`, end it by SIGKILL, and look.
 
-    Args:
-        answer: the program.
-        fresh: how the terminal was.
-        patient: look first whether it stays raw while nothing happens.
+    The terminal was `fresh`: with these settings.
     """
     program = (sys.executable, PYTHON)
     peculiar = ("sh", "-c", 'stty erase ^H; exec "$@"', "sh")
     with answer.outlived(*peculiar, *program, terminal=True) as run:
-        run.until(
-            lambda: (
-                run.find("sleep", "2000")
-                or ("ready" in run.output and _is_raw(_settings(run.program)))
-            )
-        )
-        fail_if_crashed(run, "a program that prints `ready` and stays")
+
+        def raw() -> bool:
+            return _is_raw(_settings(run.program))
+
+        run.until(lambda: run.find("sleep", "2000") or ("ready" in run.output and raw()))
         started = run.find(*program)
+        hint = "Leave the last three lines as they are."
+        if not started:
+            hint = (
+                "The last three lines need no change. What the program printed says why it ended."
+            )
         expect(
             started and "ready" in run.output,
             "a program that prints `ready` and stays",
-            "one that has ended" if not started else "one that prints nothing",
-            "The last three lines need no change. What the program printed says why it ended."
-            if not started
-            else "Leave the last three lines as they are.",
+            "one that prints nothing" if started else "one that has ended",
+            hint,
         )
         assert started
         rests(run)
-        raw = _is_raw(_settings(run.program))
-        if raw and patient:
-            raw = not run.until(lambda: not _is_raw(_settings(run.program)))
         expect(
-            raw,
+            raw() and not (patient and run.until(lambda: not raw())),
             "a raw terminal while the program runs",
             "one that is not",
             "It has to be raw when you say `ready`, and as long as you run: nobody knows how long.",
         )
         os.kill(started.pid, 9)
         back = run.until(lambda: run.find("sleep", "2000") and _settings(run.program) == fresh)
-        fail_if_crashed(run, "a terminal as it was, after SIGKILL")
         expect(
-            back or _is_raw(_settings(run.program)),
+            back or raw(),
             "a terminal as it was, after SIGKILL",
             "one with other settings than before",
             "Not what every terminal has is wanted, but what this one had: `settings`.",
@@ -225,9 +201,11 @@ def _kind(process: Process) -> str:
     return "a terminal" if path.startswith("/dev/pts/") else f"`{path.split(':')[0]}`"
 
 
-def _in_the_container(run: SandboxedRun) -> list[Any]:
-    """Return the settings of the terminal of the container that a run starts."""
-    return _settings(observe(run, "a container whose command runs"))
+def _inside(answer: Answer, script: str, *, terminal: bool = True) -> list[Any]:
+    """Return the settings of the terminal of the container that a script starts."""
+    run = answer.command("sh", "-c", script, terminal=terminal)
+    with observed(run, "a container whose command runs") as (_, command):
+        return _settings(command)
 
 
 def _adds_return(settings: list[Any]) -> bool:

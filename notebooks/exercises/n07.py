@@ -13,7 +13,7 @@ from labkit.exercise.observe import (
     SLEEP,
     expect,
     fail_if_crashed,
-    observe,
+    observed,
     rests,
     used,
     written,
@@ -86,13 +86,12 @@ RUNS = {
 def a_tiny_init(answer: Answer) -> str:
     """PID 1 is not the command, reaps twenty orphans, and ends with the command's status."""
     answer.script("orphans", ORPHANS)
-    with answer.start("./orphans") as run:
-        crash = (
-            "a command that runs below PID 1 of a new PID namespace",
-            "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
-            "ignores SIGCHLD can't wait for anybody's status.)",
-        )
-        sleep = observe(run, "a command that runs as long as it likes", EARLY, crash=crash)
+    crash = (
+        "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
+        "ignores SIGCHLD can't wait for anybody's status.)"
+    )
+    stays = "a command that runs as long as it likes"
+    with observed(answer.start("./orphans"), stays, EARLY, crash=crash) as (run, sleep):
         expect(
             len(sleep.pids) > 2,
             "a new PID namespace",
@@ -105,27 +104,20 @@ def a_tiny_init(answer: Answer) -> str:
             "a command that is PID 1 itself",
             "PID 1 forks, and the child becomes the command.",
         )
-        run.until(lambda: not _left(run))
-        zombies = len(_left(run))
+        zombies = run.eventually(lambda: len(_left(run)), 0)
         expect(
             not zombies,
             "no zombie after twenty orphans have ended",
             f"{zombies} zombies",
             "PID 1 waits for its own child alone. `os.wait()` takes whoever has ended.",
         )
-        expect(
-            run.status is None and run.find(*SLEEP),
-            "a command that runs as long as it likes",
-            run.summary(),
-            EARLY,
-        )
+        expect(run.status is None and run.find(*SLEEP), stays, run.summary(), EARLY)
         rests(run)
     for status in (random.randrange(20, 120), 0):
         _must_end_with(status, answer)
     with answer.start("sh", "-c", DIES.format("KILL")) as run:
-        run.until(lambda: run.status is not None)
         expect(
-            run.status,
+            run.wait(),
             "a program that does not end with 0 when a signal has ended its command",
             run.summary(),
             "`status >> 8` knows nothing of signals. `os.waitstatus_to_exitcode(status)` does.",
@@ -163,7 +155,6 @@ def another_signal(answer: Answer) -> str:
             arrives = "SIGINT" if sent == "SIGTERM" else sent
             wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"
             *got, last = handed_on(getattr(signal, sent)) or [""]
-            fail_if_crashed(run, wanted)
             hint = "Does the small init still work? What it printed says why not."
             expect(last, wanted, "one that got none", hint)
             hint = "Only SIGTERM becomes another one."
@@ -224,7 +215,6 @@ def outlive_mydocker(answer: Answer) -> str:
     """The sleep lives in the container after mydocker was ended by SIGKILL."""
     with answer.outlived(*MYDOCKER, "run", sys.executable, PYTHON) as run:
         sleep = run.until(lambda: run.find(*SLEEP) or run.find("sleep", "2000"))
-        fail_if_crashed(run, "`sleep 1000` in the container")
         expect(
             sleep and sleep.command[1] == "1000",
             "`sleep 1000` in the container",
@@ -244,7 +234,6 @@ def outlive_mydocker(answer: Answer) -> str:
             signal.pidfd_send_signal(end, signal.SIGSTOP)
         os.close(end)
         stopped = run.until(lambda: _state(first.pid) == "T")
-        fail_if_crashed(run, "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL")
         expect(
             stopped and run.find(*SLEEP),
             "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL",
@@ -261,7 +250,6 @@ def _must_end_with(status: int, answer: Answer) -> None:
         if run.until(lambda: _adopted(run)):  # which is when the command has ended
             most = _spent(run) + CPU_ALLOWANCE
             run.until(lambda: run.status is not None or _spent(run) > most, REAP_TIMEOUT)
-        fail_if_crashed(run, "the end of the program when its command has ended")
         expect(
             run.status is not None,
             "the end of the program when its command has ended",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import expect, fail_if_crashed, ids_inside, observe
+from labkit.exercise.observe import STAYS, expect, ids_inside, observed
 from labkit.procfs import Process
 
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
@@ -27,14 +27,9 @@ ENVIRONMENT = (
 def another_number(answer: Answer) -> str:
     """The sleep is user and group 1234 in a user namespace of its own."""
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
-    with answer.start() as run:
-        sleep = observe(
-            run,
-            "a process `sleep 1000` that stays",
-            "Your program becomes `sleep`, or waits for it.",
-            crash=(wanted, "Which three files, in which order, and which ID is outside?"),
-            blocked=True,
-        )
+    stay = "Your program becomes `sleep`, or waits for it."
+    crash = "Which three files, in which order, and which ID is outside?"
+    with observed(answer.start(), STAYS, stay, crash=crash, blocked=True) as (run, sleep):
         user, group = {*ids_inside(sleep, "uid")}, {*ids_inside(sleep, "gid")}
         expect(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
@@ -75,10 +70,10 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
     """The command of user 1000 has all capabilities but CAP_SYS_ADMIN, with --init and without."""
     answer.script("stay")
     for words in (["./stay"], ["--init", "./stay"]):
-        with answer.command(*USER, *MYDOCKER, *words) as run:
-            runs = "a container whose command runs"
-            hint = "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts."
-            sleep = observe(run, runs, hint, crash=(runs, ""))
+        runs = "a container whose command runs"
+        hint = "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts."
+        run = answer.command(*USER, *MYDOCKER, *words)
+        with observed(run, runs, hint, crash="") as (_, sleep):
             lacks = _every_capability() & ~_capabilities(sleep)
             expect(
                 lacks >> CAP_SYS_ADMIN & 1,
@@ -110,18 +105,11 @@ def three_deep(answer: Answer) -> str:
     """The command leads three PID namespaces deep, and the prediction is what it shows."""
     values = answer.values("prediction", "command")
     prediction, command = values["prediction"], values["command"]
-    expect(
-        isinstance(command, str) and isinstance(prediction, dict),
-        "a `command` in a string and a `prediction` in a dictionary",
-        "something else",
-        "Leave their form as it is.",
-    )
     # The shell in between stays in the user namespace from which we count.
     words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
-    with answer.command(*USER, *words) as run:
-        wanted = "`sleep 1000`, three containers deep"
-        hint = "Each container's command is the next `mydocker`. Does it find what it needs?"
-        sleep = observe(run, wanted, hint, crash=(wanted, ENVIRONMENT))
+    wanted = "`sleep 1000`, three containers deep"
+    hint = "Each container's command is the next `mydocker`. Does it find what it needs?"
+    with observed(answer.command(*USER, *words), wanted, hint, crash=ENVIRONMENT) as (run, sleep):
         outside = procfs.namespaces(run.program.pid)
         found = {
             kind: len({_namespace(p, kind) for p in run.processes()} - {outside[kind], 0})
@@ -162,7 +150,6 @@ def a_look_outside(answer: Answer) -> str:
     with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as run:
         run.wait()
         wanted = "the word in the file `found`"
-        fail_if_crashed(run, wanted)
         found = Path(answer.folder, "found")
         expect(
             found.is_file(),
