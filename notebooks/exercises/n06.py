@@ -142,19 +142,11 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             return _is_raw(_settings(run.program))
 
         run.until(lambda: run.find("sleep", "2000") or ("ready" in run.output and raw()))
-        started = run.find(*program)
+        stays = "a program that prints `ready` and stays"
+        hint = "The last three lines need no change. What the program printed says why it ended."
+        started = expect(run.find(*program), stays, "one that has ended", hint)
         hint = "Leave the last three lines as they are."
-        if not started:
-            hint = (
-                "The last three lines need no change. What the program printed says why it ended."
-            )
-        expect(
-            started and "ready" in run.output,
-            "a program that prints `ready` and stays",
-            "one that prints nothing" if started else "one that has ended",
-            hint,
-        )
-        assert started
+        expect("ready" in run.output, stays, "one that prints nothing", hint)
         rests(run)
         expect(
             raw() and not (patient and run.until(lambda: not raw())),
