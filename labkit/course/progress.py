@@ -1,4 +1,4 @@
-"""Which exercises were passed: remembered on disk, shown as a table.
+"""Which exercises were passed: remembered on disk, shown as a list.
 
 The exercises are those that the notebooks hold: a code cell that begins with `%%answer NN.n`, below
 a heading `### NN.n Title`.
@@ -6,7 +6,6 @@ a heading `### NN.n Title`.
 
 import contextlib
 import fcntl
-import html
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 
 from labkit.course import workbook
@@ -27,11 +27,8 @@ PASSED, OPEN = "●", "○"
 
 def passed() -> dict[str, str]:
     """Return when each exercise was passed for the first time, such as {"03.2": RFC 3339}."""
-    if not os.path.lexists(_file()):
-        return {}
     try:
-        with _locked():
-            return _read()
+        return _read()
     except OSError as error:
         _warn(error)
         return {}
@@ -43,10 +40,8 @@ def mark(exercise: str) -> None:
     Where that cannot be written, a line on stderr says so: the exercise is passed all the same.
     """
     try:
-        with _locked():
-            found = _read()
-            if exercise not in found:
-                _write(found | {exercise: datetime.now(UTC).isoformat(timespec="seconds")})
+        with _update() as found:
+            found.setdefault(exercise, datetime.now(UTC).isoformat(timespec="seconds"))
     except OSError as error:
         _warn(error)
 
@@ -66,30 +61,11 @@ def reset(number: str | int | None = None, folder: Path | None = None) -> int:
         OSError: it cannot be written.
     """
     of_it = "" if number is None else f"{workbook.notebook(number, folder)[0]:02}."
-    with _locked():
-        found = _read()
-        left = {name: when for name, when in found.items() if not name.startswith(of_it)}
-        if left != found:
-            _write(left)
-    return len(found) - len(left)
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """An exercise of the course.
-
-    Attributes:
-        name: such as "03.2".
-        title: its heading, "" where it has none.
-        passed: whether it was.
-    """
-
-    name: str
-    title: str
-    passed: bool
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.title}".rstrip()
+    with _update() as found:
+        names = [name for name in found if name.startswith(of_it)]
+        for name in names:
+            del found[name]
+    return len(names)
 
 
 @dataclass(frozen=True)
@@ -97,31 +73,26 @@ class Part:
     """A notebook and its exercises.
 
     Attributes:
-        number: its number.
         path: its file.
-        title: its heading, without the number.
-        exercises: in the order of its cells.
-        problem: why it cannot be read, else "".
+        title: its number and its heading.
+        exercises: number and heading of each, in the order of the cells, and whether it was passed.
+        count: how many were, in words.
     """
 
-    number: int
     path: Path
     title: str
-    exercises: tuple[Exercise, ...]
-    problem: str = ""
+    exercises: dict[str, bool]
+    count: str
 
     @property
-    def count(self) -> str:
-        """How many of its exercises were passed, in words."""
-        if self.problem:
-            return f"cannot be read: labkit reset {self.number:02}"
-        done = sum(exercise.passed for exercise in self.exercises)
-        return f"{done} of {len(self.exercises)}"
+    def marks(self) -> str:
+        """A disc for each exercise that was passed, a ring for each that was not."""
+        return "".join(PASSED if passed else OPEN for passed in self.exercises.values())
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What was passed of the course, as a table, a bar, and what is next.
+    """What was passed of the course, as a list, a bar, and what is next.
 
     Attributes:
         parts: the notebooks.
@@ -130,55 +101,46 @@ class Progress:
     parts: tuple[Part, ...]
 
     @property
-    def next(self) -> tuple[Part, Exercise] | None:
+    def next(self) -> tuple[Part, str] | None:
         """The first exercise that was not passed yet, behind the last one that was.
 
         Who left one out on purpose goes on; when the end is reached, what was left out is next.
         """
-        every = [(part, exercise) for part in self.parts for exercise in part.exercises]
-        last = max((n for n, (_, e) in enumerate(every, 1) if e.passed), default=0)
-        return next((pair for pair in every[last:] + every if not pair[1].passed), None)
+        every = [(part, *each) for part in self.parts for each in part.exercises.items()]
+        last = max((n for n, (*_, passed) in enumerate(every, 1) if passed), default=0)
+        left = [(part, title) for part, title, passed in every[last:] + every if not passed]
+        return left[0] if left else None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many exercises were passed, and how many there are."""
+        each = [passed for part in self.parts for passed in part.exercises.values()]
+        return sum(each), len(each)
 
     @property
     def summary(self) -> str:
         """The whole in a sentence."""
-        exercises = [exercise for part in self.parts for exercise in part.exercises]
-        done = sum(exercise.passed for exercise in exercises)
-        return f"{done} of {len(exercises)} exercises passed"
+        return "{} of {} exercises passed".format(*self.counts)
 
     def __repr__(self) -> str:
-        """The table as text, which is also what nbval compares."""
+        """The list as text, which is also what nbval compares."""
         wide = max((len(part.title) for part in self.parts), default=0)
-        rows = [
-            f"{part.number:02} {part.title:{wide}}  {part.count:7} {_marks(part)}".rstrip()
-            for part in self.parts
-        ]
+        rows = [f"{p.title:{wide}}  {p.count:7} {p.marks}".rstrip() for p in self.parts]
         step = self.next
         after = f"Next: {step[1]}, in {step[0].path.name}" if step else "Nothing is left."
         return "\n".join([*rows, "", self.summary, after])
 
     def _repr_html_(self) -> str:
-        rows = "".join(_row(part) for part in self.parts)
-        exercises = [exercise for part in self.parts for exercise in part.exercises]
-        done = sum(exercise.passed for exercise in exercises)
-        share = 100 * done // len(exercises) if exercises else 0
-        step = self.next
+        rows = "".join(map(_row, self.parts))
+        done, of = self.counts
         after = "Nothing is left."
-        if step:
-            part, exercise = step
-            link = _link(part, str(exercise), str(exercise))
-            after = f"Next: {link}, in {html.escape(part.path.name)}"
+        if step := self.next:
+            part, title = step
+            after = f"Next: {_link(part.path, title, title)}, in {escape(part.path.name)}"
         return (
-            f'<div style="{_PAGE}">'
-            f'<table style="{_TABLE}"><thead><tr>'
-            f'<th scope="col" style="{_HEAD}">Notebook</th>'
-            f'<th scope="col" style="{_HEAD}">Exercises passed</th>'
-            f"</tr></thead><tbody>{rows}</tbody></table>"
-            f'<div role="progressbar" aria-label="Exercises passed" aria-valuemin="0"'
-            f' aria-valuemax="{len(exercises)}" aria-valuenow="{done}"'
-            f' aria-valuetext="{self.summary}" style="{_BAR}">'
-            f'<div style="{_FILL};width:{share}%"></div></div>'
-            f"<div>{self.summary}. {after}</div></div>"
+            f'<ul style="padding-left:0;list-style:none">{rows}</ul>'
+            f'<progress aria-label="Exercises passed" value="{done}" max="{of}"></progress>'
+            f"<p>{self.summary}. {after}</p>"
         )
 
 
@@ -189,65 +151,36 @@ def progress(folder: Path | None = None) -> Progress:
         folder: as `workbook.notebooks` takes it; None is `workbook.mine()`.
     """
     done, books = passed(), workbook.notebooks(folder or workbook.mine())
-    return Progress(tuple(_part(n, path, done) for n, path in books.items()))
+    return Progress(tuple(_part(path, done) for path in books.values()))
 
 
-_PAGE = "max-width:640px;font-size:var(--jp-content-font-size1,14px)"
-_TABLE = "width:100%;border-collapse:collapse;table-layout:auto;margin:0;font-size:inherit"
-_LINE = "border-bottom:1px solid var(--jp-border-color2,#bdbdbd)"
-_CELL = f"{_LINE};padding:5px 8px;text-align:left;white-space:normal;overflow-wrap:anywhere"
-_HEAD = f"{_CELL};font-weight:600"
-_BAR = (
-    "height:10px;margin:14px 0 8px;border-radius:5px;overflow:hidden;"
-    "background:var(--jp-layout-color3,#ddd);"
-    "border:1px solid var(--jp-border-color1,#9e9e9e)"
-)
-_MARK = "color:var(--jp-success-color1,#388e3c)"
-_FILL = "height:100%;background:var(--jp-success-color1,#388e3c)"
-
-
-def _part(number: int, path: Path, done: dict[str, str]) -> Part:
+def _part(path: Path, done: dict[str, str]) -> Part:
+    number = path.name[:2]
     try:
         cells = workbook.cells(path)
-    except WorkbookError as error:
-        return Part(number, path, path.stem[3:], (), str(error))
+    except WorkbookError:
+        return Part(path, f"{number} {path.stem[3:]}", {}, f"cannot be read: labkit reset {number}")
     text = "\n".join(source for kind, source in cells if kind == "markdown")
     titles = {name: title.replace("`", "") for name, title in _HEADING.findall(text)}
     title = _TITLE.search(text)
     names = workbook.exercises(cells, workbook.ANSWER)
-    exercises = (Exercise(name, titles.get(name, ""), name in done) for name in names)
-    return Part(number, path, title[1] if title else path.stem[3:], tuple(exercises))
-
-
-def _marks(part: Part) -> str:
-    return "".join(PASSED if exercise.passed else OPEN for exercise in part.exercises)
+    exercises = {f"{name} {titles.get(name, '')}".rstrip(): name in done for name in names}
+    count = f"{sum(exercises.values())} of {len(exercises)}"
+    return Part(path, f"{number} {title[1] if title else path.stem[3:]}", exercises, count)
 
 
 def _row(part: Part) -> str:
-    each = [f"{exercise}: {'passed' if exercise.passed else 'open'}" for exercise in part.exercises]
-    marks = "".join(
-        f'<span title="{html.escape(what)}"'
-        f' style="{_MARK if exercise.passed else ""}">{PASSED if exercise.passed else OPEN}</span>'
-        for what, exercise in zip(each, part.exercises, strict=True)
-    )
-    if marks:
-        label = html.escape("; ".join(each))
-        marks = f'<span role="img" aria-label="{label}" style="letter-spacing:3px">{marks}</span>'
-    return (
-        f'<tr><th scope="row" style="{_CELL};font-weight:normal">'
-        f"{_link(part, f'{part.number:02} {part.title}')}</th>"
-        f'<td style="{_CELL}"><span style="white-space:nowrap;margin-right:8px">'
-        f"{html.escape(part.count)}</span> {marks}</td></tr>"
-    )
+    each = (f"{title}: {'passed' if done else 'open'}" for title, done in part.exercises.items())
+    marks = f' <span role="img" title="{escape("; ".join(each))}">{part.marks}</span>'
+    return f"<li>{_link(part.path, part.title)}, {part.count}{marks if part.marks else ''}</li>"
 
 
-def _link(part: Part, text: str, heading: str = "") -> str:
+def _link(path: Path, text: str, heading: str = "") -> str:
     """Link to a notebook, and to a heading, where JupyterLab goes if the notebook is open."""
-    address = urllib.parse.quote(part.path.name)
-    if heading:
-        # As JavaScript's encodeURI, which JupyterLab undoes.
+    address = urllib.parse.quote(path.name)
+    if heading:  # as JavaScript's encodeURI, which JupyterLab undoes
         address += "#" + urllib.parse.quote(heading.replace(" ", "-"), safe="!#$&'()*+,/:;=?@~")
-    return f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
+    return f'<a href="{escape(address)}">{escape(text)}</a>'
 
 
 def _file() -> Path:
@@ -255,32 +188,33 @@ def _file() -> Path:
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    """Keep other kernels out. The lock is the folder's own, so no file lies about."""
+def _update() -> Iterator[dict[str, str]]:
+    """Hand out what was passed and write what becomes of it; other kernels wait meanwhile."""
     workbook.work_folder().mkdir(parents=True, exist_ok=True)
+    # The lock is the folder's own, so no file lies about.
     folder = os.open(workbook.work_folder(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
+        before = _read()
+        found = dict(before)
+        yield found
+        if found != before:
+            text = json.dumps(dict(sorted(found.items())), indent=2)
+            workbook.write(_file(), f"{text}\n")
     finally:
         os.close(folder)
 
 
 def _read() -> dict[str, str]:
-    if not os.path.lexists(_file()):
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+        return {name: str(when) for name, when in found.items()}
+    except FileNotFoundError:
         return {}
-    with contextlib.suppress(ValueError, RecursionError):
-        # A pipe would be read for ever.
-        found = json.loads(_file().read_text(encoding="utf-8")) if _file().is_file() else None
-        if isinstance(found, dict):
-            return {name: str(when) for name, when in found.items()}
-    kept = workbook.put_aside(_file())
-    print(f"{_file()} is broken and is now {kept.name}; progress starts anew", file=sys.stderr)
-    return {}
-
-
-def _write(found: dict[str, str]) -> None:
-    workbook.write(_file(), json.dumps(dict(sorted(found.items())), indent=2) + "\n")
+    except (ValueError, AttributeError, RecursionError):
+        kept = workbook.put_aside(_file())
+        print(f"{_file()} is broken and is now {kept.name}; progress starts anew", file=sys.stderr)
+        return {}
 
 
 def _warn(error: OSError) -> None:
