@@ -34,18 +34,24 @@ def prepare() -> list[str]:
     Raises:
         OSError: they cannot be written.
     """
-    folder, said = workbook.mine(), list[str]()
+    folder, said, moved = workbook.mine(), list[str](), list[str]()
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(folder)
     if not (folder / RECORD).exists() and folder.parent == workbook.NOTEBOOKS.parent:
-        said += _take_over(folder, record)
+        try:
+            moved.extend(_take_over(folder))
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = str(getattr(error, "stderr", "") or error).strip()
+            said.append(f"What you changed in notebooks/ could not be moved to {folder}: {why}")
+        said += [f"notebooks/{name} was yours; it is now {folder / name}." for name in moved]
     for path in workbook.notebooks(workbook.NOTEBOOKS).values():
         try:
             now = digest(path)
         except WorkbookError as error:
             said.append(f"{error}; no copy of it is made")
             continue
-        if said_of_it := _renew(path, folder / path.name, now, record.get(path.name, "")):
+        copied = now if path.name in moved else record.get(path.name, "")
+        if said_of_it := _renew(path, folder / path.name, now, copied):
             said.append(said_of_it)
         record[path.name] = now
     _write_record(folder, record)
@@ -158,79 +164,40 @@ def _renew(path: Path, copy: Path, now: str, copied: str) -> str:
     return ""
 
 
-def _take_over(folder: Path, record: dict[str, str]) -> Iterator[str]:
-    """Move what a learner left in `notebooks/`, before there was `mine/`, to there."""
-    if (work := workbook.NOTEBOOKS / "work").is_dir():
-        (folder / "work").mkdir(exist_ok=True)
-        for path in work.glob("[!.]*"):
-            if path.name != "run":  # what is assembled there is assembled again
-                _move(path, folder / "work")
-        shutil.rmtree(work)
-    try:
-        kept = workbook.NOTEBOOKS.parent / BEFORE
-        take = _take_from_copy if kept.is_dir() else _take_from_git
-        for name in take(folder) if kept.is_dir() or (kept.parent / ".git").exists() else ():
-            if (workbook.NOTEBOOKS / name).exists():
-                record[name] = digest(workbook.NOTEBOOKS / name)
-            yield f"notebooks/{name} was yours; it is now {folder / name}."
-    except (OSError, subprocess.CalledProcessError) as error:
-        why = str(getattr(error, "stderr", "") or error).strip()
-        yield f"What you changed in notebooks/ could not be moved to {folder}: {why}"
+def _take_over(folder: Path) -> Iterator[str]:
+    """Move what a learner left in `notebooks/`, before there was `mine/`; yield the names."""
+    books, kept = workbook.NOTEBOOKS, workbook.NOTEBOOKS.parent / BEFORE
+    yield from _move("work", folder)
+    if kept.is_dir():
+        for path in sorted(books.glob("[!.]*")):
+            before = kept / path.name
+            theirs = path.name not in BESIDE and not re.match("[0-9]{2}-", path.name)
+            if path.read_bytes() != before.read_bytes() if before.exists() else theirs:
+                yield from _move(path.name, folder)
+        shutil.copytree(kept, books, dirs_exist_ok=True)
+        shutil.rmtree(kept)
+    elif (books.parent / ".git").exists():
+        for name in _git("ls-files", "-zmo", "--exclude-standard", "--directory"):
+            yield from _move(name.rstrip("/"), folder)
+        if gone := _git("ls-files", "-z", "--deleted"):
+            _git("checkout", "--quiet", "--", *gone)
 
 
-def _take_from_copy(folder: Path) -> list[str]:
-    """Move what differs from the copy that was kept; return names."""
-    kept = workbook.NOTEBOOKS.parent / BEFORE
-
-    def is_theirs(path: Path) -> bool:
-        if (kept / path.name).exists():
-            return path.read_bytes() != (kept / path.name).read_bytes()
-        return path.name not in BESIDE and not re.match("[0-9]{2}-", path.name)
-
-    names = [path.name for path in sorted(workbook.NOTEBOOKS.glob("[!.]*")) if is_theirs(path)]
-    for name in names:
-        _move(workbook.NOTEBOOKS / name, folder)
-    shutil.copytree(kept, workbook.NOTEBOOKS, dirs_exist_ok=True)
-    shutil.rmtree(kept)
-    return names
-
-
-def _take_from_git(folder: Path) -> list[str]:
-    """Move what differs from git's last commit; return names."""
-    changed = _git("diff", "-z", "--name-only", "--relative", "HEAD", "--", ":(glob)*")
-    added = _git("ls-files", "-z", "--others", "--exclude-standard", "--directory")
-    names = changed + [name.rstrip("/") for name in added if "/" not in name.rstrip("/")]
-    for name in names:
-        if os.path.lexists(workbook.NOTEBOOKS / name):
-            _move(workbook.NOTEBOOKS / name, folder)
-    if changed:
-        _git("restore", "--source=HEAD", "--staged", "--worktree", "--", *changed)
-    return names
+def _move(name: str, folder: Path) -> Iterator[str]:
+    if "/" not in name and os.path.lexists(workbook.NOTEBOOKS / name):
+        if os.path.lexists(folder / name):
+            workbook.put_aside(folder / name)
+        shutil.move(workbook.NOTEBOOKS / name, folder / name)
+        yield name
 
 
 def _git(*words: str) -> list[str]:
     """Return the names that git prints about `notebooks/`."""
     # Git refuses a folder of another user, whose settings might start programs as us. This very
     # program comes from that folder, so nothing is gained by that.
-    git = [
-        "git",
-        "-C",
-        str(workbook.NOTEBOOKS),
-        "-c",
-        f"safe.directory={workbook.NOTEBOOKS.parent}",
-    ]
-    # A hook, for one, names another repository here.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    run = subprocess.run(
-        [*git, *words], env=environment, capture_output=True, text=True, check=True
-    )
-    return [name for name in run.stdout.split("\0") if name]
-
-
-def _move(path: Path, folder: Path) -> None:
-    if os.path.lexists(folder / path.name):
-        workbook.put_aside(folder / path.name)
-    shutil.move(path, folder / path.name)
+    git = ["git", "-c", "safe.directory=*", "-C", str(workbook.NOTEBOOKS), *words]
+    run = subprocess.run(git, capture_output=True, text=True, check=True)
+    return run.stdout.split("\0")[:-1]
 
 
 def _digest(path: Path) -> str:
@@ -250,8 +217,7 @@ def _record(folder: Path) -> dict[str, str]:
 
 
 def _write_record(folder: Path, record: dict[str, str]) -> None:
-    if record != _record(folder) or not record:
-        workbook.write(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    workbook.write(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
 def _is_quiz(output: dict[str, Any]) -> bool:

@@ -19,6 +19,15 @@ HOST = "127.0.0.1"
 # A kernel's socket is a file with about this many characters after the runtime folder's name,
 # and a socket's path has at most 107 (unix(7)).
 SOCKET_NAME = 60
+SETTINGS = (
+    "--ServerApp.port_retries=0",
+    "--ServerApp.log_level=WARN",
+    "--LabApp.log_level=WARN",
+    "--ServerApp.kernel_websocket_connection_class=labkit.course.jupyter.PromptConnection",
+    # Each page would have Node.js look whether JupyterLab should be built again: a second.
+    "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
+    "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
+)
 
 
 class PromptConnection(ZMQChannelsWebsocketConnection):
@@ -48,7 +57,8 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     """
     report = doctor.check()
     if not report.healthy:
-        return "\n  ".join(["the labs cannot run here yet:", *filter(None, map(_problem, report))])
+        problems = [str(finding) for finding in report if finding.problem]
+        return "\n  ".join(["the labs cannot run here yet:", *problems])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -57,7 +67,7 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
             reason = getattr(error, "strerror", None) or error
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
     try:
-        folder = _notebooks() if edit else _copies()
+        folder = _folder(edit)
     except OSError as error:
         place = error.filename or workbook.mine()
         return f"cannot write {place}: {error.strerror}. Cure: LABKIT_MINE=/a/folder/of/yours"
@@ -66,20 +76,9 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
-    words = [
-        f"--ServerApp.ip={ip}",
-        f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0",
-        f"--ServerApp.root_dir={folder}",
-        f"--LabApp.default_url=/lab/tree/{first}",
-        "--ServerApp.log_level=WARN",
-        "--LabApp.log_level=WARN",
-        "--ServerApp.kernel_websocket_connection_class=labkit.course.jupyter.PromptConnection",
-        # Each page would have Node.js look whether JupyterLab should be built again: a second.
-        "--ServerApp.tornado_settings={'page_config_data': {'buildCheck': False}}",
-        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
-    ]
-    if _ipc_fits():
+    words = [*SETTINGS, f"--ServerApp.ip={ip}", f"--ServerApp.port={port}"]
+    words += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url=/lab/tree/{first}"]
+    if len(jupyter_runtime_dir()) + SOCKET_NAME < 107:
         words.append("--KernelManager.transport=ipc")
     if os.geteuid() == 0:
         words.append("--allow-root")
@@ -89,19 +88,14 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     return ""
 
 
-def _copies() -> Path:
-    """Make the learner's copies ready; return their folder, which the kernels are told of, too."""
-    folder = workbook.mine().absolute()
-    os.environ["LABKIT_MINE"] = str(folder)
-    for line in copies.prepare():
+def _folder(edit: bool) -> Path:
+    """Make the folder ready that is to be opened; the kernels are told of it, too."""
+    # An author's labs leave `mine/` alone.
+    mine = workbook.NOTEBOOKS.parent / "build" / "mine" if edit else workbook.mine().absolute()
+    os.environ["LABKIT_MINE"] = str(mine)
+    for line in [] if edit else copies.prepare():
         print(f"  {line}")
-    return folder
-
-
-def _notebooks() -> Path:
-    """Return the folder of the delivered notebooks, whose labs leave `mine/` alone."""
-    os.environ["LABKIT_MINE"] = str(workbook.NOTEBOOKS.parent / "build" / "mine")
-    return workbook.NOTEBOOKS
+    return workbook.NOTEBOOKS if edit else mine
 
 
 def trust(folder: Path) -> None:
@@ -118,11 +112,3 @@ def trust(folder: Path) -> None:
         if not notary.check_signature(book):
             notary.sign(book)
     notary.store.close()
-
-
-def _problem(finding: doctor.Finding) -> str:
-    return str(finding) if finding.problem else ""
-
-
-def _ipc_fits() -> bool:
-    return len(str(Path(jupyter_runtime_dir()))) + SOCKET_NAME < 107
