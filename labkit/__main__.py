@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from _typeshed import SupportsWrite
-
 
 def main() -> int:
     """Run `labkit` with the words of its command line; return the exit status."""
@@ -56,14 +54,9 @@ def _call(words: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    import argparse
+    from argparse import ArgumentParser
 
-    class Parser(argparse.ArgumentParser):
-        def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-            """Print the help; argparse's own says nothing of a disk that is full."""
-            print(self.format_help(), end="", file=file)
-
-    top = Parser("labkit", description="A container runtime, written notebook by notebook.")
+    top = ArgumentParser("labkit", description="A container runtime, written notebook by notebook.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def command(
@@ -77,9 +70,7 @@ def _parser() -> ArgumentParser:
     command("run", lambda _: run(()), "start a container with the runtime that the notebooks hold")
     one = command("progress", progress, "show which exercises you have passed")
     one.add_argument("--reset", metavar="NN|all", help="forget those of a notebook, or all")
-    one = command(
-        "reset", reset, "copy a notebook anew, as it was delivered, and keep yours beside it"
-    )
+    one = command("reset", reset, "copy a notebook anew, as delivered, and keep yours beside it")
     one.add_argument("number", metavar="NN", help="the notebook's number")
     one.add_argument("--yes", action="store_true", help="do not ask")
     one = command("hand-in", hand_in, "pack your notebooks into one file, for your instructor")
@@ -167,28 +158,26 @@ def lab(options: Namespace) -> int:
 
 def release(options: Namespace) -> int:
     """`labkit class`: write the release version of the course."""
-    status: int = _classroom("release").main(options.folder)
-    return status
+    return _classroom("release", options.folder)
 
 
 def grade(options: Namespace) -> int:
     """`labkit grade`: run what learners handed in, and write who passed what."""
-    status: int = _classroom("grade").main(options)
-    return status
+    return _classroom("grade", options)
 
 
-def _classroom(name: str) -> Any:
-    """Return a module of `classroom`, which learners' copies of the course leave out."""
+def _classroom(room: str, options: Any) -> int:
+    """Hand on to a module of `classroom`, which learners' copies of the course leave out."""
     from importlib import import_module
 
     try:
-        return import_module(f"classroom.{name}")
+        status: int = import_module(f"classroom.{room}").main(options)
+        return status
     except ModuleNotFoundError as error:
         if error.name != "classroom":
             raise
-        raise CourseError(
-            "this needs the instructor's course, with its folder classroom/"
-        ) from None
+        what = "this needs the instructor's course, with its folder classroom/"
+        raise CourseError(what) from None
 
 
 def _agrees(question: str) -> bool:
