@@ -6,15 +6,13 @@ it imports little.
 """
 
 import os
-import time
 
 from labkit import places
 
-# Two changes in one tick of a file system's clock leave the same time. FAT's ticks take 2 s.
-MIN_AGE = 5_000_000_000  # nanoseconds
+Look = dict[str, tuple[int, ...]]
 
 
-def look(folder: str = "") -> dict[str, tuple[int, ...]]:
+def look(folder: str = "") -> Look:
     """Return, for each notebook of the learner's runtime, what changes whenever the file does.
 
     Args:
@@ -27,7 +25,8 @@ def look(folder: str = "") -> dict[str, tuple[int, ...]]:
     for place in (places.NOTEBOOKS, places.mine()):
         if os.path.isdir(place):
             paths += _inside(place, os.listdir(place), ".ipynb")
-    return {path: _marks(os.stat(path)) for path in paths}
+    stats = ((path, os.stat(path)) for path in paths)
+    return {path: (s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_ino) for path, s in stats}
 
 
 def find(upto: str | None) -> str:
@@ -45,20 +44,17 @@ def find(upto: str | None) -> str:
         return ""
 
 
-def note(upto: str | None, folder: str, before: dict[str, tuple[int, ...]]) -> None:
-    """Note which runtime was assembled, where a change from now on would be seen.
+def note(upto: str | None, folder: str, before: Look) -> None:
+    """Note which runtime was assembled.
 
     Args:
         upto: the number of the notebook, as it was typed; None means all of them.
         folder: the runtime's.
-        before: what `look` saw before the notebooks were read.
+        before: what `look` saw before the notebooks were read: a change since then will be seen.
     """
     try:
-        after = look(folder)
-        newest = max(max(changed, written) for changed, written, *_ in after.values())
-        if before.items() <= after.items() and newest < time.time_ns() - MIN_AGE:
-            with open(_note(upto), "w", encoding="utf-8") as file:
-                file.write(_text(folder, after))
+        with open(_note(upto), "w", encoding="utf-8") as file:
+            file.write(_text(folder, look(folder) | before))
     except (OSError, ValueError):  # it stays slow
         return
 
@@ -67,13 +63,9 @@ def _inside(place: str, names: list[str], end: str) -> list[str]:
     return sorted(f"{place}/{name}" for name in names if name.endswith(end))
 
 
-def _marks(s: os.stat_result) -> tuple[int, ...]:
-    return s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_ino
-
-
 def _note(upto: str | None) -> str:
-    return f"{places.work_folder()}/run/.upto-{'last' if upto is None else upto}"
+    return f"{places.work_folder()}/run/.upto-{upto}"
 
 
-def _text(folder: str, seen: dict[str, tuple[int, ...]]) -> str:
+def _text(folder: str, seen: Look) -> str:
     return f"{folder}\n{seen!r}"
