@@ -65,5 +65,10 @@ def _one_line_errors() -> Iterator[None]:
     """Raise what is wrong as IPython's kind of error that comes without a traceback."""
     try:
         yield
-    except (WorkbookError, OSError) as error:
+    except WorkbookError as error:
         raise UsageError(str(error)) from None
+    except OSError as error:
+        said = f"cannot write {error.filename}: {error.strerror}."
+        if isinstance(error, PermissionError):  # it is root's, who started the lab once
+            said += f" Cure: sudo chown -R {os.getuid()} {workbook.mine()}"
+        raise UsageError(said) from None

@@ -1,18 +1,17 @@
 """A notebook's working folder: the runtime as the notebooks before it left it, then each change."""
 
-import contextlib
 import difflib
 import hashlib
 import html
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit.course import workbook
-from labkit.course.workbook import Source, WorkbookError
+from labkit.course.workbook import Source
 
 RECORD = ".written.json"  # path to digest of what cells wrote
 
@@ -101,17 +100,16 @@ class WorkFolder:
             delivered: whether it comes from the notebooks as they were delivered.
 
         Raises:
-            WorkbookError: the folder cannot be written; the message says why and what helps.
+            OSError: the folder cannot be written.
         """
         folder = cls(number, workbook.work_folder() / f"{number:02}", delivered=delivered)
-        with _with_cure():
-            folder.path.parent.mkdir(parents=True, exist_ok=True)
-            written = folder._written()
-            if why := folder._edited(written, files):
-                _put_aside(folder.path, why)
-            for name in (written or {}).keys() - files.keys():
-                (folder.path / name).unlink(missing_ok=True)
-            folder._write({}, *files.values())
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        written = folder._written()
+        if why := folder._edited(written, files):
+            _put_aside(folder.path, why)
+        for name in (written or {}).keys() - files.keys():
+            (folder.path / name).unlink(missing_ok=True)
+        folder._write({}, *files.values())
         return folder
 
     def put(self, source: Source) -> Change:
@@ -120,14 +118,13 @@ class WorkFolder:
         What somebody else put there, or edited, is put aside first.
 
         Raises:
-            WorkbookError: it cannot be written; the message says why and what helps.
+            OSError: it cannot be written.
         """
         place = self.path / source.path
-        with _with_cure():
-            written = self._written() or {}
-            if os.path.lexists(place) and _digest(place) != written.get(source.path):
-                _put_aside(place, "it was edited by hand")
-            self._write(written, source)
+        written = self._written() or {}
+        if os.path.lexists(place) and _digest(place) != written.get(source.path):
+            _put_aside(place, "it was edited by hand")
+        self._write(written, source)
         texts = self.versions[source.path]
         return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
 
@@ -177,16 +174,3 @@ def _digest(path: Path) -> str:
 
 def _put_aside(path: Path, why: str) -> None:
     print(f"{path.name}: {why}; that is now {workbook.put_aside(path).name}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _with_cure() -> Iterator[None]:
-    """Say what helps where the working folder cannot be written."""
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        cure = "move it away, it is no folder"
-        if isinstance(error, PermissionError):  # it is root's, who started the lab once
-            cure = f"sudo chown -R {os.getuid()} {workbook.mine()}"
-        what = f"cannot write {error.filename}: {error.strerror}"
-        raise WorkbookError(f"{what}. Cure: {cure}") from None
