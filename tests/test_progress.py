@@ -22,12 +22,14 @@ def work(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def course(tmp_path, work):
+def course(tmp_path, work, monkeypatch):
     """Two notebooks with three exercises, and one without any."""
-    write(tmp_path, "00-start.ipynb", "# 00 Start here")
-    write(tmp_path, "01-one.ipynb", "# 01 One", ("01.1", "Make `ps` lie"), ("01.2", "A < B & C"))
-    write(tmp_path, "02-two.ipynb", "# 02 Two", ("02.1", "Break out"))
-    return tmp_path
+    monkeypatch.setattr(workbook, "NOTEBOOKS", folder := tmp_path / "notebooks")
+    folder.mkdir()
+    write(folder, "00-start.ipynb", "# 00 Start here")
+    write(folder, "01-one.ipynb", "# 01 One", ("01.1", "Make `ps` lie"), ("01.2", "A < B & C"))
+    write(folder, "02-two.ipynb", "# 02 Two", ("02.1", "Break out"))
+    return folder
 
 
 def write(folder, name, heading, *exercises):
@@ -100,25 +102,25 @@ def test_a_folder_of_somebody_else_is_a_line_as_well(work, capsys):
 def test_one_notebook_is_forgotten(course):
     for name in ("01.1", "01.2", "02.1"):
         progress.mark(name)
-    assert progress.reset(1, course) == 2
+    assert progress.reset(1) == 2
     assert list(progress.passed()) == ["02.1"]
 
 
 def test_all_is_forgotten(course):
     for name in ("01.1", "02.1"):
         progress.mark(name)
-    assert progress.reset(folder=course) == 2
+    assert progress.reset() == 2
     assert progress.passed() == {}
 
 
 def test_a_notebook_that_does_not_exist_cannot_be_forgotten(course):
     with pytest.raises(workbook.WorkbookError, match="there is no notebook '7'"):
-        progress.reset("7", course)
+        progress.reset("7")
 
 
 def test_the_table_in_text(course):
     progress.mark("01.2")
-    assert repr(progress.progress(course)).splitlines() == [
+    assert repr(progress.progress()).splitlines() == [
         "00 Start here  0 of 0",
         "01 One         1 of 2  ○●",
         "02 Two         0 of 1  ○",
@@ -133,23 +135,23 @@ def test_an_exercise_is_known_however_its_cell_is_laid_out(course):
     book = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     nbformat.write(book, course / "01-one.ipynb")
     progress.mark("01.1")
-    assert "01 one         1 of 2  ●○" in repr(progress.progress(course)).splitlines()
+    assert "01 one         1 of 2  ●○" in repr(progress.progress()).splitlines()
 
 
 def test_what_was_left_out_is_next_when_the_end_is_reached(course):
     progress.mark("02.1")
-    assert progress.progress(course).next[1] == "01.1 Make ps lie"
+    assert progress.progress().next[1] == "01.1 Make ps lie"
 
 
 def test_nothing_is_next_when_all_are_passed(course):
     for name in ("01.1", "01.2", "02.1"):
         progress.mark(name)
-    assert repr(progress.progress(course)).endswith("3 of 3 exercises passed\nNothing is left.")
+    assert repr(progress.progress()).endswith("3 of 3 exercises passed\nNothing is left.")
 
 
 def test_a_notebook_that_cannot_be_read_is_named_with_the_cure(course):
     (course / "01-one.ipynb").write_text("half")
-    assert "01 one         cannot be read: labkit reset 01\n" in repr(progress.progress(course))
+    assert "01 one         cannot be read: labkit reset 01\n" in repr(progress.progress())
 
 
 class Page(HTMLParser):
@@ -180,7 +182,7 @@ class Page(HTMLParser):
 
 def test_the_page_is_a_list_with_links_and_a_bar_with_a_name(course):
     progress.mark("01.1")
-    page = Page(progress.progress(course)._repr_html_())
+    page = Page(progress.progress()._repr_html_())
     assert len(page.all("li")) == 3
     addresses = [each["href"] for each in page.all("a")]
     assert addresses[:3] == ["00-start.ipynb", "01-one.ipynb", "02-two.ipynb"]
@@ -194,7 +196,7 @@ def test_the_page_is_a_list_with_links_and_a_bar_with_a_name(course):
 
 def test_the_page_says_what_the_text_says(course):
     progress.mark("01.1")
-    shown = progress.progress(course)
+    shown = progress.progress()
     words = "".join(Page(shown._repr_html_()).words)
     assert shown.summary in words
     assert "Next: 01.2 A < B & C" in words

@@ -23,6 +23,7 @@ from labkit.course.workbook import WorkbookError
 _HEADING = re.compile(r"^### ([0-9]{2}\.[0-9]+) +(.+?) *$", re.MULTILINE)
 _TITLE = re.compile(r"^# (?:[0-9]{2} +)?(.+?) *$", re.MULTILINE)
 PASSED, OPEN = "●", "○"
+DONE = "Nothing is left."
 
 
 def passed() -> dict[str, str]:
@@ -46,12 +47,11 @@ def mark(exercise: str) -> None:
         _warn(error)
 
 
-def reset(number: str | int | None = None, folder: Path | None = None) -> int:
+def reset(number: str | int | None = None) -> int:
     """Forget what was passed in one notebook, or in all.
 
     Args:
         number: the notebook's, as a learner types it; None means all.
-        folder: as `workbook.notebooks` takes it.
 
     Returns:
         how many exercises were forgotten.
@@ -60,7 +60,7 @@ def reset(number: str | int | None = None, folder: Path | None = None) -> int:
         WorkbookError: there is no such notebook.
         OSError: it cannot be written.
     """
-    of_it = "" if number is None else f"{workbook.notebook(number, folder)[0]:02}."
+    of_it = "" if number is None else f"{workbook.notebook(number, workbook.mine())[0]:02}."
     with _update() as found:
         names = [name for name in found if name.startswith(of_it)]
         for name in names:
@@ -76,7 +76,7 @@ class Part:
         path: its file.
         title: its number and its heading.
         exercises: number and heading of each, in the order of the cells, and whether it was passed.
-        count: how many were, in words.
+        count: how many were, in words, or that the notebook cannot be read.
     """
 
     path: Path
@@ -126,16 +126,15 @@ class Progress:
         """The list as text, which is also what nbval compares."""
         wide = max((len(part.title) for part in self.parts), default=0)
         rows = [f"{p.title:{wide}}  {p.count:7} {p.marks}".rstrip() for p in self.parts]
-        step = self.next
-        after = f"Next: {step[1]}, in {step[0].path.name}" if step else "Nothing is left."
+        after = f"Next: {self.next[1]}, in {self.next[0].path.name}" if self.next else DONE
         return "\n".join([*rows, "", self.summary, after])
 
     def _repr_html_(self) -> str:
         rows = "".join(map(_row, self.parts))
         done, of = self.counts
-        after = "Nothing is left."
-        if step := self.next:
-            part, title = step
+        after = DONE
+        if self.next:
+            part, title = self.next
             after = f"Next: {_link(part.path, title, title)}, in {escape(part.path.name)}"
         return (
             f'<ul style="padding-left:0;list-style:none">{rows}</ul>'
@@ -144,13 +143,9 @@ class Progress:
         )
 
 
-def progress(folder: Path | None = None) -> Progress:
-    """Return what was passed so far; the last line of a cell shows it.
-
-    Args:
-        folder: as `workbook.notebooks` takes it; None is `workbook.mine()`.
-    """
-    done, books = passed(), workbook.notebooks(folder or workbook.mine())
+def progress() -> Progress:
+    """Return what was passed so far of the learner's notebooks; as a cell's last line, show it."""
+    done, books = passed(), workbook.notebooks(workbook.mine())
     return Progress(tuple(_part(path, done) for path in books.values()))
 
 

@@ -1,4 +1,4 @@
-"""The notebooks as the source of the runtime: reads them, assembles it, shows what changed.
+"""The notebooks as the source of the runtime: reads them, assembles it.
 
 A cell that begins with `%%source PATH` holds a whole file. The runtime after notebook NN is the
 last such cell for each path in the notebooks up to NN.
@@ -134,10 +134,7 @@ def notebook(number: str | int, folder: Path | None = None) -> tuple[int, Path]:
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
-    """Return type ("code", "markdown", …) and source of each cell of a notebook.
-
-    Args:
-        path: an .ipynb file.
+    """Return type ("code", "markdown", …) and source of each cell of a notebook, a .ipynb file.
 
     Raises:
         WorkbookError: it cannot be read, or it is no notebook.
@@ -185,9 +182,6 @@ def exercises(cells: Iterable[tuple[str, str]], name: str) -> dict[str, str]:
 def sources(path: Path) -> Iterator[Source]:
     """Yield the runtime's files that a notebook holds, in the order of its cells.
 
-    Args:
-        path: an .ipynb file.
-
     Raises:
         WorkbookError: it is no notebook, or a `%%source` cell is wrong.
     """
@@ -225,12 +219,8 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
 def refused(path: str, text: str) -> tuple[int, str]:
     """Return where and why a text cannot be a file of this name; "" where it can.
 
-    Args:
-        path: where Python's code goes it is compiled, too.
-        text: the file's.
-
     Returns:
-        the line, 0 where it is none in particular, and the reason.
+        the line, 0 where it is none in particular, and the reason: Python's, for a `.py`.
     """
     if half := half_a_character(path + text):
         return 0, half
