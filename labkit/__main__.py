@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from _typeshed import SupportsWrite
+
 
 def main() -> int:
     """Run `labkit` with the words of its command line; return the exit status."""
@@ -54,9 +56,14 @@ def _call(words: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    from argparse import ArgumentParser
+    import argparse
 
-    top = ArgumentParser("labkit", description="A container runtime, written notebook by notebook.")
+    class Parser(argparse.ArgumentParser):
+        def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+            """Print the help; argparse's own says nothing of a disk that is full."""
+            print(self.format_help(), end="", file=file)
+
+    top = Parser("labkit", description="A container runtime, written notebook by notebook.")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def command(
