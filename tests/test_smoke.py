@@ -10,6 +10,7 @@ import pytest
 from labkit.course import workbook
 from labkit.course.workbook import NOTEBOOKS
 from labkit.exercise import smoke
+from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 from tests.helpers.processes import until
 
 INIT = "mydocker/init.py"
@@ -103,21 +104,21 @@ def running_in(folder):
 @pytest.mark.parametrize("loop", ["while True: pass", "while True: print(0)"])
 def test_an_edit_that_never_ends_is_ended_with_all_its_processes(monkeypatch, loop, tmp_path):
     mine, files = edited(4, INIT, MOUNT, loop)
-    start, seen = smoke._start, []
+    runs: list[SandboxedRun] = []
 
-    def start_soon(runtime):
-        # The delivered one ends by itself, and may take its time on a busy machine.
-        monkeypatch.setattr(smoke, "TIMEOUT", 2 if runtime is mine else 60)
-        outcome = start(runtime)
-        seen.append(outcome.status)
-        return outcome
+    class Run(SandboxedRun):
+        def __init__(self, argv, folder, **_):
+            # The delivered one ends by itself, and may take its time on a busy machine.
+            super().__init__(argv, folder, limits=Limits(seconds=60 if runs else 2))
+            runs.append(self)
 
-    monkeypatch.setattr(smoke, "_start", start_soon)
+    monkeypatch.setattr(smoke, "SandboxedRun", Run)
     said = smoke.broken(mine, files)
     assert said.startswith(
         f"{line(mine, INIT, loop)}: `run -ti /bin/pwd` did not end by itself: it "
     )
-    assert seen == [None, 255]
+    first, second = runs
+    assert (bool(first.exceeded), second.exceeded, second.status) == (True, "", 255)
     until(lambda: running_in(tmp_path) == [])
 
 

@@ -5,7 +5,6 @@ status, the terminal, and raises `Incorrect` with what was wanted, what was foun
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -13,7 +12,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +24,6 @@ from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 PYTHON, SH = "answer.py", "answer.sh"
 SHOWN = 1500  # characters of what an answer printed
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
-MIN_AGE = 60  # seconds before a folder that nobody has locked counts as left behind
 STAY = "#!/bin/sh\nexec sleep 1000\n"
 JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
 NUMBER = re.compile("[0-9]{2}[.][1-9]")
@@ -111,18 +108,14 @@ class Answer:
         result = self.folder / ".values.json"
         argv = [sys.executable, "-c", _TELL, PYTHON, str(result), *names]
         with self.command(*argv) as run:
-            status = run.wait()
+            run.wait()
         fail_if_crashed(run, "a program that comes to its end")
         values: dict[str, Any] = {}
         with contextlib.suppress(TypeError, ValueError, RecursionError):
             values = dict(json.loads(written(result)))
         missing = [name for name in names if name not in values]
-        expect(
-            not missing and status == 0,
-            f"a value for {', '.join(names)}",
-            f"nothing called {', '.join(missing)}",
-            f"Write `{missing[0]} = …`." if missing else "",
-        )
+        wanted, hint = f"a value for {', '.join(names)}", f"Write `{(*missing, '')[0]} = …`."
+        expect(not missing, wanted, f"nothing called {', '.join(missing)}", hint)
         return values
 
 
@@ -185,11 +178,8 @@ def workspace(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iter
         text: the answer.
         runtime: path to text of the runtime's files.
     """
-    _remove_orphans(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
-    held = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_SH)
         for path, content in {**runtime, exercise.path: text}.items():
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -197,24 +187,6 @@ def workspace(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iter
         yield Answer(exercise.path, folder)
     finally:
         _remove(folder)
-        os.close(held)
-
-
-def _remove_orphans(place: Path) -> None:
-    """Remove folders of answers whose judge was killed: the kernel has let go of its lock."""
-    for folder in place.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            found = folder.lstat()
-            # A judge that has just begun has not locked its folder yet.
-            if found.st_uid != os.getuid() or time.time() - found.st_mtime < MIN_AGE:
-                continue
-            folder.chmod(0o700)
-            held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(folder)
-            finally:
-                os.close(held)
 
 
 def _remove(folder: Path) -> None:

@@ -1,10 +1,10 @@
 """What a judge sees of an answer that runs, and how it says what is wrong with it."""
 
 import contextlib
+import io
 import itertools
 import os
 import signal
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -188,15 +188,12 @@ def listed(pid: int) -> set[int]:
 
 
 def written(path: Path) -> str:
-    """Return a file's text; "" where there is none, or a pipe, a link or a device in its place."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        regular = stat.S_ISREG(os.fstat(file).st_mode)
-        return os.read(file, MAX_READ).decode(errors="replace") if regular else ""
-    except OSError:  # a process that this file of /proc tells about has ended
-        return ""
-    finally:
-        os.close(file)
+    """Return a file's text; "" where there is none, or a pipe, a link or a folder in its place."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+    # A process that a file of /proc tells about may have ended.
+    with contextlib.suppress(OSError), io.FileIO(path, opener=opener) as file:
+        return (file.read(MAX_READ) or b"").decode(errors="replace")
+    return ""
