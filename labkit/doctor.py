@@ -5,6 +5,7 @@ Each check does the real thing in a process of its own that changes nothing for 
 
 import errno
 import os
+import platform
 import shutil
 import sys
 from collections.abc import Callable
@@ -24,15 +25,10 @@ UNMASKED = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the labs need.
+    """One thing that the labs need."""
 
-    Attributes:
-        need: what, in a few words.
-        problem: what is wrong and what helps; empty where all is well.
-    """
-
-    need: str
-    problem: str = ""
+    need: str  # in a few words
+    problem: str  # what is wrong and what helps; empty where all is well
 
     def __str__(self) -> str:
         """One line for a reader."""
@@ -54,11 +50,12 @@ class Report(list[Finding]):
 
 def check() -> Report:
     """Try everything that the labs need, in under a second."""
+    kernel = hardened.linux_version()
     sandboxed = "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc"
     return Report(
         [
-            Finding("Linux 5.3 or newer (clone3, pidfd_open)", _old_kernel()),
-            Finding("Python 3.11 or newer", _old_python()),
+            Finding("Linux 5.3 or newer (clone3, pidfd_open)", _old(kernel, 5, 3)),
+            Finding("Python 3.11 or newer", _old(sys.version_info[:2], 3, 11)),
             Finding(sandboxed, _no_sandbox()),
             Finding("a container in it: clone with the five flags, with /proc", _no_container()),
             Finding("the tools ps, ip, unshare, mount and hostname", _missing_tools()),
@@ -69,32 +66,26 @@ def check() -> Report:
 
 def main() -> int:
     """Print what was found; return 1 where the labs cannot run."""
-    uname = os.uname()
-    version = ".".join(map(str, sys.version_info[:3]))
+    uname, python = os.uname(), platform.python_version()
     user = "root" if os.geteuid() == 0 else "an ordinary user"
-    print(f"Linux {uname.release} on {uname.machine}, Python {version}, as {user}")
+    print(f"Linux {uname.release} on {uname.machine}, Python {python}, as {user}")
     report = check()
     print(report)
     print("The labs can run here." if report.healthy else "The labs cannot run here yet.")
     return 0 if report.healthy else 1
 
 
-def _old_kernel() -> str:
-    release = os.uname().release
-    major, minor = (int("".join(filter(str.isdigit, part))) for part in release.split(".")[:2])
-    return "" if (major, minor) >= (5, 3) else f"this is Linux {release}. Cure: a newer kernel"
-
-
-def _old_python() -> str:
-    version = ".".join(map(str, sys.version_info[:3]))
-    return "" if sys.version_info >= (3, 11) else f"this is {version}. Cure: install a newer one"
+def _old(version: tuple[int, ...], *needed: int) -> str:
+    found = ".".join(map(str, version))
+    return "" if version >= needed else f"this is {found}. Cure: install a newer one"
 
 
 def _no_sandbox() -> str:
-    folder = places.NOTEBOOKS
-    hard = _why(lambda: hardened.run(lambda: 0, folder))
+    if problem := _why(lambda: sandbox.run(lambda: 0, session=True)):
+        return problem
     # A masked /proc is in the way of root as well, though only of the exercises' own sandboxes.
-    return _why(lambda: sandbox.run(lambda: 0, session=True)) or hard * (UNMASKED in hard)
+    hard = _why(lambda: hardened.run(lambda: 0, places.NOTEBOOKS))
+    return hard if UNMASKED in hard else ""
 
 
 def _no_container() -> str:

@@ -111,6 +111,11 @@ def limit(kind: int, most: int, pid: int = 0) -> None:
     resource.prlimit(pid, kind, (most, most))
 
 
+def linux_version() -> tuple[int, ...]:
+    """Return the first two numbers of this kernel's version."""
+    return tuple(int("".join(filter(str.isdigit, n))) for n in os.uname().release.split(".")[:2])
+
+
 def _make_read_only(folder: str) -> None:
     """Make all mounts but one read-only.
 
@@ -144,8 +149,7 @@ def _cover_sockets() -> None:
 def _limit_processes() -> None:
     """Keep a fork without end from taking the processor from everybody else."""
     limit(resource.RLIMIT_NPROC, NPROC)  # means nothing to the machine's root
-    release = [int("".join(filter(str.isdigit, n))) for n in os.uname().release.split(".")[:2]]
-    if release >= [6, 14]:  # before, it was one number for the whole machine
+    if linux_version() >= (6, 14):  # before, it was one number for the whole machine
         with contextlib.suppress(OSError), open("/proc/sys/kernel/pid_max", "w") as file:
             file.write(str(PID_MAX))
 

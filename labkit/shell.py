@@ -16,13 +16,13 @@ import pexpect
 
 from labkit import linux, procfs
 
+PROMPT = "$ "  # as a reader sees it
 ROWS, COLUMNS = 24, 200
 LINE_LIMIT = 4095  # bytes that a terminal takes in one line, see termios(3)
 SCROLLBACK = 200_000  # bytes that are kept for a view that comes later
 # While somebody looks, output comes in batches of at most this size, this far apart. A front end
 # keeps up with that, and a program that prints more waits for its terminal, as it should.
 BATCH, BATCH_INTERVAL = 20_000, 0.025  # bytes, seconds
-POLL_INTERVAL = 0.01  # seconds, where no event tells
 PROMPT_TIMEOUT = 2.0  # seconds that `run` waits for a prompt that is about to come
 
 # Between these, a line editor counts no columns of a prompt (readline's RL_PROMPT_START_IGNORE and
@@ -32,9 +32,6 @@ _UNCOUNTED = "\x01\x02"
 _DRAWN_AGAIN = re.escape(b"\r\x1b[K\r")
 # What does not tell whether a line shows a command: how an editor moves, wipes and breaks it.
 _LAYOUT = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x20\x7f]")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# What a terminal shows of a control character is "^" and a letter; of Ctrl-D, nothing.
-_SHOWN = {n: f"^{chr(n + 64)}" for n in range(32)} | {4: "", 9: "\t", 10: "\n"}
 
 Listener = Callable[[bytes | None], None]
 
@@ -58,25 +55,18 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
     Attributes:
         argv: program and arguments.
         pid: PID of the command, in the PID namespace of the caller.
-        prompt: what a reader sees of the prompt.
         size: rows and columns of the terminal.
         timeout: seconds that a command may take before `run` gives up.
     """
 
-    def __init__(
-        self, argv: Sequence[str] = ("/bin/sh",), *, timeout: float = 30, prompt: str = "$ "
-    ) -> None:
+    def __init__(self, argv: Sequence[str] = ("/bin/sh",), *, timeout: float = 30) -> None:
         """Start the command and wait for its first prompt; the attributes say what each one is.
 
         Raises:
             ShellError: it cannot be started, or ends without a prompt.
             TimeoutError: it shows no prompt.
         """
-        if not argv:
-            raise ShellError("no command to start")
-        self.argv, self.timeout, self.prompt = tuple(argv), timeout, prompt
-        self.size = (ROWS, COLUMNS)
-        self._turn = threading.RLock()  # one command at a time, whichever thread types it
+        self.argv, self.timeout, self.size = tuple(argv), timeout, (ROWS, COLUMNS)
         self._token = secrets.token_hex(8)
         # OSC 133: terminals take it as "a prompt begins" and draw nothing. The expansion is empty;
         # for its sake `env` shows something else than a prompt.
@@ -88,20 +78,21 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         env = {k: v for k, v in os.environ.items() if k not in unwanted} | {
             "TERM": "xterm-256color",
             "LC_ALL": "C.UTF-8",
-            "PS1": unexpanded.join(_UNCOUNTED) + prompt,
+            "PS1": unexpanded.join(_UNCOUNTED) + PROMPT,
             "PS2": "",
             "LABKIT_SHELL": self._token,
         }
+        program, *words = argv
         try:
             child = pexpect.spawn(
-                argv[0], [*argv[1:]], env=env, dimensions=self.size, preexec_fn=_reset_signals
+                program, words, env=env, dimensions=self.size, preexec_fn=linux.restore_signals
             )
         except pexpect.ExceptionPexpect as error:
             reason = str(error).splitlines()[0]
-            raise ShellError(f"cannot start {argv[0]!r}: {reason}") from None
+            raise ShellError(f"cannot start {program!r}: {reason}") from None
         self.pid: int = child.pid
-        self._reader = _Reader(child, (mark + prompt).encode())
-        starting = f"starting {argv[0]}"
+        self._reader = _Reader(child, (mark + PROMPT).encode())
+        starting = f"starting {program}"
         try:
             output = self._expect_prompt(starting, timeout)
             if self.status is not None:
@@ -115,56 +106,41 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         """None while it runs, then its exit status, or 128+n where signal n ended it."""
         return self._reader.status
 
-    @property
-    def foreground(self) -> int:
-        """The process group that has the terminal, see tcgetpgrp(3); 0 where there is none."""
-        return self._reader.foreground()
-
-    def run(self, command: str, *, input: str = "", timeout: float | None = None) -> str:
+    def run(self, command: str, *, timeout: float | None = None) -> str:
         r"""Type a command, wait for the next prompt, and return what was printed in between.
 
-        What somebody has typed at the prompt by hand and not sent off is taken back first.
+        What somebody has typed at the prompt by hand and not sent off is taken back first. A
+        command that reads the terminal is typed with `send`, as is what it reads; `wait` follows.
 
         Args:
             command: one line, without its newline.
-            input: what the command reads from the terminal; end a line with "\n",
-                end the input with "\x04" (Ctrl-D).
             timeout: seconds, where it shall differ from the shell's own.
 
         Returns:
-            the output of this command alone, with "\n" at the ends of lines; neither the command
-            nor the input, which the terminal shows as they are typed.
+            the output of this command alone, with "\n" at the ends of lines.
 
         Raises:
             ShellError: the shell has ended, or another program has the terminal.
-            TimeoutError: no prompt came; the message shows the screen. The command got a Ctrl-C.
-            KeyboardInterrupt: while it waited; the command got a Ctrl-C then, too.
+            TimeoutError: no prompt came; the message shows the screen. The command got a Ctrl-C,
+                as it does where KeyboardInterrupt ends the waiting.
             ValueError: the command is more than one line, is longer than a terminal takes, or
-                holds a control character (a tab may stand in it), which would be taken for a key.
+                holds a control character, which would be taken for a key.
         """
-        if _CONTROL.search(command) or len(command.encode()) >= LINE_LIMIT:
+        if re.search(r"[\x00-\x1f\x7f]", command) or len(command.encode()) >= LINE_LIMIT:
             raise ValueError(
                 f"a command is one line of less than {LINE_LIMIT} bytes without control characters"
             )
-        timeout = self.timeout if timeout is None else timeout
-        with self._turn:
-            # To the end of the line, as a cursor may stand in it, and wipe all before that.
-            wipe = "\x05\x15" if self._line_at_prompt() else ""
-            self._reader.forget()
-            if not self._is_edited():
-                self.send(wipe + command + "\n" + input)
-            else:  # a tab (unless it comes after Ctrl-V) and Ctrl-D are commands to the editor
-                self.send(wipe + command.replace("\t", "\x16\t") + "\n")
-                if input and self._wait_for_reader(timeout):
-                    self.send(input)
-            output = self._expect_prompt(command, timeout)
-        return _without_echo(output, command, input)
+        # To the end of the line, as a cursor may stand in it, and wipe all before that.
+        wipe = "\x05\x15" if self._line_at_prompt() else ""
+        self._reader.take()
+        self.send(wipe + command + "\n")
+        return _without_echo(self._expect_prompt(command, timeout), command)
 
     def show(self, *commands: str) -> None:
         """Run commands, one line each, and print them as a terminal would; errors as in `run`."""
         for command in commands:
             output = self.run(command)
-            print(self.prompt + command)
+            print(PROMPT + command)
             if output:
                 print(output, end="" if output.endswith("\n") else "\n")
 
@@ -173,9 +149,8 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
 
         The argument, the result and the errors are as those of `run`.
         """
-        with self._turn:
-            self._check_alive()
-            return self._expect_prompt("waiting", self.timeout if timeout is None else timeout)
+        self._check_alive()
+        return self._expect_prompt("waiting", timeout)
 
     def send(self, text: str) -> None:
         r"""Type as a person does, without waiting for anything.
@@ -189,7 +164,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size, each at least 1; programs in it get SIGWINCH."""
         with self._reader.changed:
-            if self.status is None and (rows, columns) != self.size:
+            if self.status is None:
                 self.size = (rows, columns)
                 termios.tcsetwinsize(self._reader.fd, self.size)
 
@@ -238,7 +213,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         with reader.changed:
             came = reader.wait_for(reader.is_at_prompt, PROMPT_TIMEOUT)
             self._check_alive()
-            group = self.foreground
+            group = os.tcgetpgrp(reader.fd)
             # Where the background printed something below the prompt, the shell has the terminal.
             if came or group == reader.prompt_group:
                 return reader.line()
@@ -249,31 +224,8 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             "or with shell.send('\\x03')"
         )
 
-    def _is_edited(self) -> bool:
-        """Whether a line is edited by the program that reads it, and not by the terminal.
-
-        One that hands all keys on to another terminal, as the runtime does, takes Ctrl-C as well.
-        """
-        with self._reader.changed, contextlib.suppress(termios.error, ValueError):
-            flags = termios.tcgetattr(self._reader.fd)[3]
-            return bool(flags & termios.ISIG and not flags & termios.ICANON)
-        return False
-
-    def _wait_for_reader(self, timeout: float) -> bool:
-        """Wait until a command reads the terminal; False where the shell asks for the next one.
-
-        Between two lines the shell itself has left the terminal for a moment, but it is at work.
-        """
-        reader = self._reader
-        for _ in range(int(timeout / POLL_INTERVAL)):
-            if reader.wait_for(lambda: reader.prompted, POLL_INTERVAL):
-                break
-            process = procfs.process(self.foreground)
-            if not self._is_edited() and not (process and process.state == "R"):
-                return True
-        return False
-
-    def _expect_prompt(self, action: str, timeout: float) -> str:
+    def _expect_prompt(self, action: str, timeout: float | None) -> str:
+        timeout = self.timeout if timeout is None else timeout
         reader, came = self._reader, False
         reader.keep = True
         try:
@@ -284,8 +236,6 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             if not came:
                 self.send("\x03")
         if not came:
-            reader.wait_for(lambda: reader.prompted, 5)
-            reader.take()
             screen = "\n".join(output.splitlines()[-ROWS:])
             raise TimeoutError(
                 f"{action!r} showed no prompt within {timeout:g} s. Does it wait for input, or for "
@@ -305,7 +255,7 @@ class _Reader(threading.Thread):
         self.changed = threading.Condition()
         self.status: int | None = None  # set when all was read
         self.fd: int = child.child_fd  # -1 when it is closed
-        self.prompt_group = 0  # who had the terminal at the last prompt
+        self.prompt_group = 0  # the process group that had the terminal at the last prompt
         self.prompted = False  # a new prompt has come
         self.keep = False  # all that was printed since the last one, beyond SCROLLBACK
         self._child, self._prompt = child, prompt
@@ -326,19 +276,12 @@ class _Reader(threading.Thread):
             return self.changed.wait_for(lambda: self.status is not None or condition(), timeout)
 
     def take(self) -> bytes:
-        """Return what was printed before the first new prompt, which becomes an old one, or all."""
+        """Return what was printed before the first new prompt, or all; what follows is new."""
         with self.changed:
             found = self._new_prompt.search(self._log, self._begin)
             output = bytes(self._log[self._begin : found.start() if found else None])
-            self._begin = found.end() if found else len(self._log)
-            self.prompted = bool(self._new_prompt.search(self._log, self._begin))
-            self.keep = False
+            self._begin, self.prompted, self.keep = len(self._log), False, False
             return output
-
-    def forget(self) -> None:
-        """Leave what was printed so far to those who listen."""
-        with self.changed:
-            self._begin, self.prompted = len(self._log), False
 
     def line(self) -> bytes:
         """Return what stands behind the last prompt; a newline where there was none yet."""
@@ -348,11 +291,6 @@ class _Reader(threading.Thread):
     def is_at_prompt(self) -> bool:
         """Whether nothing was printed since the last prompt, or only what is typed behind it."""
         return b"\n" not in self.line() and not linux.poll(self.fd, seconds=0)
-
-    def foreground(self) -> int:
-        with self.changed, contextlib.suppress(OSError):
-            return os.tcgetpgrp(self.fd)
-        return 0
 
     def type(self, data: bytes) -> None:
         """Type something; what the terminal does not take now, the thread hands on."""
@@ -420,7 +358,7 @@ class _Reader(threading.Thread):
             self._log += shown
             fresh = len(self._log) - len(shown) - len(self._prompt)
             if self._new_prompt.search(self._log, max(fresh, self._begin)):
-                self.prompted, self.prompt_group = True, self.foreground()
+                self.prompted, self.prompt_group = True, os.tcgetpgrp(self.fd)
             if not self.keep and (excess := len(self._log) - SCROLLBACK) > 0:
                 del self._log[:excess]
                 self._begin = max(0, self._begin - excess)
@@ -440,16 +378,8 @@ class _Reader(threading.Thread):
                 self._listeners.discard(listener)
 
 
-def _reset_signals() -> None:
-    """Before the exec: what we ignore or hold back (SIGHUP under nohup) is the shell's again."""
-    linux.restore_signals()
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _without_echo(output: str, command: str, input: str) -> str:
-    """Take away what the terminal showed of what was typed: the line of the command, the input.
+def _without_echo(output: str, command: str) -> str:
+    """Take away the line in which the terminal showed the command as it was typed.
 
     Something half typed that was wiped out, or the background, may have made lines above it.
     """
@@ -457,6 +387,6 @@ def _without_echo(output: str, command: str, input: str) -> str:
     while (end := output.find("\n", start)) >= 0:
         # Of a line as wide as the terminal, an editor shows the last character twice.
         if _LAYOUT.sub("", output[start:end]).endswith((wanted, wanted + wanted[-1:])):
-            return output[end + 1 :].removeprefix(input.translate(_SHOWN))
+            return output[end + 1 :]
         start = end + 1
     return output
