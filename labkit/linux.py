@@ -241,19 +241,27 @@ def poll(*fds: int, seconds: float | None = None) -> set[int]:
     return {fd for fd, _ in events.poll(None if seconds is None else max(seconds, 0) * 1000)}
 
 
+def link_flags(name: str) -> int:
+    """Return the flags (`IFF_*`) of a network interface. See netdevice(7)."""
+    return _link("SIOCGIFFLAGS", SIOCGIFFLAGS, name)
+
+
 def set_link_up(name: str) -> None:
     """Switch a network interface on; "lo" also gets its address 127.0.0.1. See netdevice(7)."""
+    _link("SIOCSIFFLAGS", SIOCSIFFLAGS, name, link_flags(name) | IFF_UP)
+
+
+def _link(call: str, request: int, name: str, flags: int = 0) -> int:
     # struct ifreq: a name of 16 bytes, then for these two requests the flags.
-    request = ctypes.create_string_buffer(os.fsencode(name)[:15], 40)
-    fd = _libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0)
-    _checked(fd, "socket", "AF_INET", "SOCK_DGRAM")
+    argument = ctypes.create_string_buffer(os.fsencode(name)[:15], 40)
+    found = ctypes.c_short.from_buffer(argument, 16)
+    found.value = flags
+    fd = _checked(_libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0), "socket", "AF_INET")
     try:
-        for call, number in (("SIOCGIFFLAGS", SIOCGIFFLAGS), ("SIOCSIFFLAGS", SIOCSIFFLAGS)):
-            result = _libc.ioctl(fd, ctypes.c_ulong(number), request)
-            _checked(result, "ioctl", call, repr(name))
-            ctypes.c_short.from_buffer(request, 16).value |= IFF_UP
+        _checked(_libc.ioctl(fd, ctypes.c_ulong(request), argument), "ioctl", call, repr(name))
     finally:
         os.close(fd)
+    return found.value
 
 
 # What usually lies behind an answer, and what helps: of one call, or of any.

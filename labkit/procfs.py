@@ -4,6 +4,7 @@ A `pid` may be "self". What /proc tells about the reader's own namespace alone, 
 state of a network link, is asked from a thread that enters the other one for that one question.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -253,19 +254,12 @@ def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
 
 
 def _links() -> dict[str, bool]:
-    import fcntl
     import socket  # 5 ms that only this needs
-    import struct
 
     found = {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("16s24x", os.fsencode(name))
-            try:
-                reply = fcntl.ioctl(asked, linux.SIOCGIFFLAGS, request)
-            except OSError:  # removed meanwhile
-                continue
-            found[name] = bool(struct.unpack_from("16xh", reply)[0] & linux.IFF_UP)
+    for _, name in socket.if_nameindex():
+        with contextlib.suppress(OSError):  # removed meanwhile
+            found[name] = bool(linux.link_flags(name) & linux.IFF_UP)
     return found
 
 
