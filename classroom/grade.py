@@ -170,18 +170,19 @@ def _grade(
     """Grade a submission, until its end or that of `stop`, a pipe."""
     folder = Path(tempfile.mkdtemp(prefix="labkit-grade-"))
     try:
-        copy, run, files = folder / "handed-in.ipynb", folder / "run", folder / "runtime.json"
-        _copy(submission.path, copy)
-        files.write_text(json.dumps(runtime), encoding="utf-8")
-        run.mkdir()
-        for place in (folder, run, copy, files) if user else ():
+        name = submission.path.name
+        _copy(submission.path, folder / name)
+        (folder / "run").mkdir()
+        task = {"notebook": name, "runtime": runtime, "limits": asdict(limits)}
+        task["exercises"] = submission.exercises
+        (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+        for place in (folder, *folder.iterdir()) if user else ():
             shutil.chown(place, NOBODY)
         python = [sys.executable, "-Ps", "-m"]
-        command = [*python, "labkit.hardened", folder, *python, "classroom.worker"]
-        words = [copy, files, ",".join(submission.exercises), run, json.dumps(asdict(limits))]
+        command = [*python, "labkit.hardened", str(folder), *python, "classroom.worker"]
         with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                [*map(str, [*command, *words])],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=told,
                 stderr=errors,

@@ -1,5 +1,6 @@
 """The release version of the course: for learners, without solutions and without this folder."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,23 +36,21 @@ def write(target: Path, course: Path = COURSE) -> int:
     """Write the release version, whole or not at all.
 
     Args:
-        target: where; it does not exist yet, or is an empty folder.
+        target: where; it does not exist yet.
         course: the folder of the instructor's course.
 
     Returns:
         the number of solutions that were taken out.
 
     Raises:
-        ReleaseError: something is in the target, or no folder around it.
+        ReleaseError: the target is there, or no folder around it.
         OSError: it cannot be written; nothing is left.
     """
     target = target.absolute()
     if not target.parent.is_dir():
         raise ReleaseError(f"there is no folder {target.parent}")
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ReleaseError(f"{target} is there already and no folder")
-    if target.is_dir() and any(target.iterdir()):
-        raise ReleaseError(f"{target} is not empty. Name a new folder")
+    if os.path.lexists(target):
+        raise ReleaseError(f"{target} is there already. Name a new folder")
     files = sorted(_files(course))
     taken_out = 0
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as half:
@@ -103,8 +102,8 @@ def _is_solution(cell: nbformat.NotebookNode) -> bool:
 def _files(course: Path) -> Iterator[Path]:
     """Yield what the release version holds, as paths in the course.
 
-    Of the notebooks' folder, only the course's own
-    notebooks and their pictures: beside them may lie earlier versions, with solutions.
+    Of the notebooks' folder, only the course's own notebooks and their pictures: beside them may
+    lie earlier versions, with solutions.
     """
     books = set(workbook.notebooks(course / "notebooks").values())
     for name in (course / FILES).read_text().split():

@@ -23,7 +23,7 @@ MAX_UNPACKED = 2_000_000_000  # bytes of all zip files together
 MAX_FILES = 20_000  # in one zip file
 MAX_DEPTH = 100  # folders in folders, and zip files in zip files
 _NOTEBOOK = re.compile("[0-9]{2}-.*[.]ipynb")
-_OTHER_ARCHIVES = (".tar", ".tgz", ".gz", ".xz", ".7z", ".rar")
+_SUSPECT = re.compile("[.]ipynb|[.](tar|tgz|gz|xz|7z|rar)$")  # somebody meant to hand this in
 # How Moodle (mod/assign/classes/downloader.php) and Canvas (lib/content_zipper.rb) name a file:
 # "Anna Li_4711_assignsubmission_file/03-x.ipynb", "lianna_LATE_4711_815_03-x.ipynb".
 _PLATFORMS = (
@@ -77,42 +77,46 @@ class _Search:
 
     Attributes:
         notebooks: a learner's folder, as it is told of, to the files.
-        lengths: how many of such a path's last parts name the learner.
+        learners: the same folder to its name, which others may have as well.
         problems: a line for whatever cannot be used.
     """
 
     def __init__(self, scratch: Path) -> None:
         self.scratch, self.room = scratch, MAX_UNPACKED
         self.notebooks: dict[Path, list[Path]] = {}
-        self.lengths: dict[Path, int] = {}
+        self.learners: dict[Path, str] = {}
         self.problems: list[str] = []
+        self.found = 0  # what there was to find or to tell
 
     def add(self, path: Path) -> None:
         """Search a folder or a zip file."""
+        before = self.found
         try:
             top = path.resolve(strict=True)
         except OSError as error:
-            self.problems.append(f"cannot read {path}: {error.strerror}")
+            self._tell(f"cannot read {path}: {error.strerror}")
             return
         if top.is_file():
             learner = top.with_name(_learner(top))
-            found = self._archive(top, top, learner, learner)
+            self._archive(top, top, learner, learner)
         else:
-            found = self._folder(top, top, top)
-        if not found:
-            self.problems.append(f"{path} holds no notebook NN-….ipynb, nor does a folder in it")
+            self._folder(top, top, top)
+        if self.found == before:
+            self._tell(f"{path} holds no notebook NN-….ipynb, nor does a folder in it")
 
     def submissions(self, books: Path) -> Iterator[Submission]:
         """Yield one for each learner and number: what is named as delivered, else the first."""
         known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
-        for place, learner in sorted(self._learners().items(), key=lambda item: item[1]):
+        count = Counter(self.learners.values())
+        names = {p: name if count[name] == 1 else str(p) for p, name in self.learners.items()}
+        for place, learner in sorted(names.items(), key=lambda item: item[1]):
             found: dict[str, list[Path]] = {}
             for path in self.notebooks[place]:
                 found.setdefault(path.name[:2], []).append(path)
             for number, paths in sorted(found.items()):
                 if number not in known:
                     for path in paths:
-                        self._unusable(place / path.name, f"no notebook {number} is known")
+                        self._refuse(place / path.name, f"no notebook {number} is known")
                     continue
                 own = known[number]
                 chosen = next((path for path in paths if path.name == own.name), paths[0])
@@ -120,84 +124,64 @@ class _Search:
                 note = f"graded was {chosen.name}, not {others}" if others else ""
                 yield Submission(learner, number, chosen, tuple(cells(own, workbook.ANSWER)), note)
 
-    def _learners(self) -> dict[Path, str]:
-        """Name each folder by its last parts, by more of them where two would be the same."""
-        while True:
-            names = {place: "/".join(place.parts[-n:]) for place, n in self.lengths.items()}
-            count = Counter(names.values())
-            again = [p for p in names if count[names[p]] > 1 and self.lengths[p] < len(p.parts)]
-            if not again:
-                return names
-            for place in again:
-                self.lengths[place] += 1
-
-    def _folder(self, folder: Path, place: Path, top: Path, below: bool = False) -> bool:
-        """Search a folder; return whether there was anything to find or to tell.
+    def _folder(self, folder: Path, place: Path, top: Path) -> None:
+        """Search a folder.
 
         Args:
             folder: where it lies.
             place: as what it is told of.
             top: what was asked for; the rest of the place names the learner.
-            below: whether a folder around it holds notebooks.
         """
         if len(folder.parts) > MAX_DEPTH:
-            return self._unusable(place, f"it lies in more than {MAX_DEPTH} folders")
+            return self._refuse(place, f"it lies in more than {MAX_DEPTH} folders")
         try:
             paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
             folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
         except OSError as error:
-            self.problems.append(f"cannot read {place}: {error.strerror}")
-            return True
+            return self._tell(f"cannot read {place}: {error.strerror}")
         files = [path for path in paths if path not in folders]
-        own = [path for path in files if _NOTEBOOK.fullmatch(path.name) and not below]
-        if own:
+        if own := [path for path in files if _NOTEBOOK.fullmatch(path.name)]:
+            self.found += 1
+            name = top.name if place == top else str(place.relative_to(top))
+            self.learners.setdefault(place, name)
             known = self.notebooks.setdefault(place, [])
             known += [path for path in own if path not in known]
-            self.lengths.setdefault(place, len(place.relative_to(top).parts) or 1)
-        found = any([self._file(path, place, top, below) for path in files if path not in own])
-        # Of what a VM saved, the last counts. In `work` lies what the notebooks themselves made.
-        saved, empty = [path for path in folders if _SAVED.fullmatch(path.name)], []
+        for path in files:
+            if path.name.lower().endswith(".zip"):
+                learner = place / _learner(path) if place == top and not own else place
+                self._archive(path, place / path.name, learner, top)
+            elif path not in own and (path.is_symlink() or _SUSPECT.search(path.name.lower())):
+                self._refuse(place / path.name, "it is neither a file NN-….ipynb nor a zip file")
+        saved = [path for path in folders if _SAVED.fullmatch(path.name)]
         for path in folders:
-            if path in saved[:-1] or (path.name == "work" and (own or below)):
-                continue
-            inner = place if path in saved else place / path.name
-            if self._folder(path, inner, top, below or bool(own)):
-                found = True
-            elif not (path / "grades.csv").exists():
-                empty.append(inner)
-        for path in empty if found and place == top and not own else ():
-            self._unusable(path, "it holds no notebook NN-….ipynb")
-        return found or bool(own)
+            before, shown = self.found, place if path in saved else place / path.name
+            if own and path.name != "work":  # in `work` lies what the notebooks themselves made
+                for lost in path.glob("*.ipynb"):
+                    self._refuse(shown / lost.name, "it lies below other notebooks")
+            elif not own and path not in saved[:-1]:  # of what a VM saved, the last counts
+                self._folder(path, shown, top)
+                if place == top and self.found == before and not (path / "grades.csv").exists():
+                    self._refuse(shown, "it holds no notebook NN-….ipynb")
 
-    def _file(self, path: Path, place: Path, top: Path, below: bool) -> bool:
-        """Unpack a zip file, and tell of what looks as if it were handed in; return whether."""
-        name, shown = path.name.lower(), place / path.name
-        if ".ipynb" in name or (below and name.endswith(".zip")):
-            why = "it lies below other notebooks" if below else "its name is not NN-….ipynb"
-            return self._unusable(shown, why)
-        if name.endswith(_OTHER_ARCHIVES):
-            return self._unusable(shown, "it is an archive, which has to be unpacked")
-        if name.endswith(".zip") and path.is_file():
-            alone = place == top and place not in self.notebooks
-            learner = place / _learner(path) if alone else place
-            found = self._archive(path, shown, learner, top)
-            return found or self._unusable(shown, "it holds no notebook NN-….ipynb")
-        return path.is_symlink() and place == top and self._unusable(shown, "it is a link")
-
-    def _archive(self, archive: Path, shown: Path, learner: Path, top: Path) -> bool:
-        """Unpack a zip file and search in it; return as `_folder` does."""
-        inside = archive.is_relative_to(self.scratch)
+    def _archive(self, archive: Path, shown: Path, learner: Path, top: Path) -> None:
+        """Unpack a zip file and search in it."""
+        inside, before = archive.is_relative_to(self.scratch), self.found
         folder = Path(tempfile.mkdtemp(dir=archive.parent if inside else self.scratch))
         try:
             self.room -= _unpack(archive, folder, self.room)
         except (*_UNZIP_ERRORS, OSError) as error:
             said = error.strerror if isinstance(error, OSError) else error
-            return self._unusable(shown, f"it cannot be unpacked: {said}")
-        return self._folder(folder, learner, top)
+            return self._refuse(shown, f"it cannot be unpacked: {said}")
+        self._folder(folder, learner, top)
+        if self.found == before:
+            self._refuse(shown, "it holds no notebook NN-….ipynb")
 
-    def _unusable(self, path: Path, why: str) -> bool:
-        self.problems.append(f"cannot use {path}: {why}")
-        return True
+    def _refuse(self, path: Path, why: str) -> None:
+        self._tell(f"cannot use {path}: {why}")
+
+    def _tell(self, problem: str) -> None:
+        self.problems.append(problem)
+        self.found += 1
 
 
 def _unpack(archive: Path, folder: Path, room: int) -> int:

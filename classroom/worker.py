@@ -41,21 +41,16 @@ MAX_MESSAGE = 300  # characters
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def main(words: list[str]) -> int:
-    """Grade a notebook.
-
-    Args:
-        words: the notebook's file, a file with the runtime after it as JSON, the exercises that it
-            should hold with commas between, a folder that it can write, and `Limits` as JSON.
-    """
-    path, files, exercises, folder, limits = words
-    runtime = json.loads(Path(files).read_text(encoding="utf-8"))
+def main() -> int:
+    """Grade the notebook that `task.json` in the working directory names; write in `run` alone."""
+    task = json.loads(Path("task.json").read_text(encoding="utf-8"))
+    path = Path(task["notebook"])
     verdicts: dict[str, tuple[bool, str]] = {}
-    for name in filter(None, exercises.split(",")):
-        verdicts[name] = verdict(Path(path), name, runtime)
+    for name in task["exercises"]:
+        verdicts[name] = verdict(path, name, task["runtime"])
         _tell(verdicts, problem="its worker ended")
-    runs, claimed = run(Path(path), Path(folder), Limits(**json.loads(limits)))
-    shows = dict.fromkeys(shown(Path(path)), "the answer was changed afterwards")
+    runs, claimed = run(path, Path("run").absolute(), Limits(**task["limits"]))
+    shows = dict.fromkeys(shown(path), "the answer was changed afterwards")
     for name, why in (shows | dict.fromkeys(claimed, "`check` was changed")).items():
         passed, message = verdicts.get(name, (True, ""))
         if not passed:
@@ -87,7 +82,7 @@ def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, st
     try:
         text = cells(path, ANSWER).get(name)
     except workbook.WorkbookError as error:
-        return False, _nameless(error, path)
+        return False, str(error)
     if text is None:
         return False, f"no cell of the notebook begins with {ANSWER} {name}"
 
@@ -127,7 +122,7 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
     try:
         found = workbook.cells(path)
     except workbook.WorkbookError as error:
-        return _nameless(error, path), set()
+        return str(error), set()
     cells = [{"cell_type": kind, "source": text, "metadata": {}} for kind, text in found]
     book = from_dict({"cells": cells, "metadata": {}})
     watch, place = None, "the kernel did not start"
@@ -306,11 +301,6 @@ def _passes(found: list[NotebookNode]) -> set[str]:
     return passed
 
 
-def _nameless(error: Exception, path: Path) -> str:
-    """Return what an error says of a notebook, without our name for our copy of it."""
-    return str(error).replace(str(path), "it")
-
-
 def _short(text: str) -> str:
     text = printable(" ".join(_ANSI.sub("", text).split()))
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} …"
@@ -321,4 +311,4 @@ def _tell(verdicts: Mapping[str, tuple[bool, str]], runs: str = "", problem: str
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -89,7 +89,7 @@ def _parser() -> ArgumentParser:
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--edit", action="store_true", help="open notebooks/, not your copies")
     one = command("class", release, "for instructors: write the course without its solutions")
-    one.add_argument("folder", metavar="FOLDER", help="to write into: new, or empty")
+    one.add_argument("folder", metavar="FOLDER", help="to write into, which is not there yet")
     one = command(
         "grade",
         grade,

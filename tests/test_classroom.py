@@ -136,13 +136,12 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
     (tmp_path / "file").touch()
-    for name in ("full", "file", "nowhere/edition"):
+    (tmp_path / "link").symlink_to("nothing")
+    for name in ("full", "file", "link", "nowhere/edition"):
         with pytest.raises(ReleaseError):
             release.write(tmp_path / name)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
-    (tmp_path / "empty").mkdir()
-    release.write(tmp_path / "empty")
-    assert (tmp_path / "empty" / "Makefile").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full", "link"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -159,7 +158,9 @@ def test_the_command_line_says_what_it_did(tmp_path):
     assert first.stdout.startswith(f"{tmp_path}/edition holds the release version; ")
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 1
-    assert second.stderr == f"labkit: class: {tmp_path}/edition is not empty. Name a new folder\n"
+    assert (
+        second.stderr == f"labkit: class: {tmp_path}/edition is there already. Name a new folder\n"
+    )
 
 
 # The rules of nbgrader's schema, version 3, and what it wants of a cell's metadata besides.
