@@ -142,6 +142,14 @@ def test_a_change_is_seen(course, noted, change, monkeypatch):
     assert cache.find(None) == ""
 
 
+def test_a_link_to_nowhere_is_no_notebook_and_no_change(course):
+    (course / "notes.ipynb").symlink_to("nowhere")
+    place = assemble(course)
+    assert cache.find(None) == place
+    (course / "nowhere").touch()
+    assert cache.find(None) == ""
+
+
 def test_a_change_while_the_notebooks_are_read_is_seen(course):
     before = cache.look()
     files = workbook.runtime(folder=course)

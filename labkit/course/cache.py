@@ -17,16 +17,12 @@ def look(folder: str = "") -> Look:
 
     Args:
         folder: of an assembled runtime, whose files are looked at, too.
-
-    Raises:
-        OSError: a file or folder is gone.
     """
     paths = [path for place, _, names in os.walk(folder) for path in _inside(place, names, ".py")]
     for place in (places.NOTEBOOKS, places.mine()):
         if os.path.isdir(place):
             paths += _inside(place, os.listdir(place), ".ipynb")
-    stats = ((path, os.stat(path)) for path in paths)
-    return {path: (s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_ino) for path, s in stats}
+    return {path: _marks(path) for path in paths}
 
 
 def find(upto: str | None) -> str:
@@ -61,6 +57,14 @@ def note(upto: str | None, folder: str, before: Look) -> None:
 
 def _inside(place: str, names: list[str], end: str) -> list[str]:
     return sorted(f"{place}/{name}" for name in names if name.endswith(end))
+
+
+def _marks(path: str) -> tuple[int, ...]:
+    try:
+        s = os.stat(path)
+    except OSError:  # a link to nowhere, or JupyterLab has saved a notebook in this moment
+        return ()
+    return s.st_ctime_ns, s.st_mtime_ns, s.st_size, s.st_ino
 
 
 def _note(upto: str | None) -> str:

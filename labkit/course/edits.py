@@ -51,7 +51,7 @@ def where(files: dict[str, Source], text: str) -> str:
     return ""
 
 
-def fault(error: Exception, upto: str | None, words: Sequence[str], folder: Path) -> str:
+def fault(error: Exception, upto: str | None, words: Sequence[str], folder: str) -> str:
     """Tell what an error of `labkit run` was, where it was, whose it is, and what helps.
 
     Args:
@@ -61,7 +61,7 @@ def fault(error: Exception, upto: str | None, words: Sequence[str], folder: Path
         folder: of the notebooks, as `workbook.notebooks` takes it.
     """
     runtimes = []
-    for place in (folder, NOTEBOOKS):
+    for place in (Path(folder), NOTEBOOKS):
         try:
             runtimes.append(workbook.runtime(upto, folder=place))
         except (WorkbookError, OSError):

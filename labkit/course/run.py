@@ -45,17 +45,17 @@ def run(words: Sequence[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    upto, as_delivered, rest = None, False, list(words)
-    while rest and (option := rest[0].partition("="))[0] in ("--upto", "--delivered"):
-        rest.pop(0)
-        if option[0] == "--delivered":
-            as_delivered = True
-        elif not option[1] and not rest:
-            return fail("run: --upto wants the number of a notebook, such as 03", 2)
+    upto, notebooks, rest = None, places.mine(), list(words)
+    while rest and rest[0].partition("=")[0] in ("--upto", "--delivered"):
+        option, equals, value = rest.pop(0).partition("=")
+        if option == "--delivered":
+            notebooks = places.NOTEBOOKS
+        elif equals or rest:
+            upto = value if equals else rest.pop(0)
         else:
-            upto = option[2] if option[1] else rest.pop(0)
-    notebooks = places.NOTEBOOKS if as_delivered else places.mine()
-    folder = ("" if as_delivered else cache.find(upto)) or _assemble(upto, words, notebooks)
+            return fail("run: --upto wants the number of a notebook, such as 03", 2)
+    found = cache.find(upto) if notebooks == places.mine() else ""
+    folder = found or _assemble(upto, words, notebooks)
     program = f"{folder}/{MAIN}"
 
     def start() -> int:
@@ -66,11 +66,9 @@ def run(words: Sequence[str]) -> int:
                 code = compile(file.read(), program, "exec")
             exec(code, {"__name__": "__main__", "__file__": program})
         except Exception as error:
-            from pathlib import Path
-
             from labkit.course.edits import fault
 
-            return fail(f"run: {fault(error, upto, words, Path(notebooks))}")
+            return fail(f"run: {fault(error, upto, words, notebooks)}")
         return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
@@ -94,8 +92,8 @@ def _assemble(upto: str | None, words: Sequence[str], notebooks: str) -> str:
         if MAIN not in files:
             raise workbook.WorkbookError(f"no notebook up to {upto or 'the last'} holds {MAIN}")
     except workbook.WorkbookError as error:
-        raise CourseError(fault(error, upto, words, Path(notebooks))) from None
+        raise CourseError(fault(error, upto, words, notebooks)) from None
     folder = str(workbook.install(files))
-    if notebooks != places.NOTEBOOKS:
+    if notebooks == places.mine():
         cache.note(upto, folder, before)
     return folder
