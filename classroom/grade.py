@@ -26,6 +26,7 @@ from classroom.submissions import Submission, find
 from labkit import hardened, linux
 from labkit.course import workbook
 from labkit.errors import CourseError, fail, printable
+from labkit.exercise import remove
 from labkit.exercise.sandboxed_run import Limits, environment
 
 NOBODY = "nobody"
@@ -204,7 +205,7 @@ def _grade(
     except (GradeError, OSError, ValueError) as error:
         return Result(submission, problem=str(error))
     finally:
-        _remove(folder)
+        remove(folder)
 
 
 def _home(folder: str | Path, user: pwd.struct_passwd | None) -> dict[str, Any]:
@@ -228,9 +229,3 @@ def _copy(path: Path, target: Path) -> None:
     if found.st_size > MAX_NOTEBOOK:
         raise GradeError(f"{path.name} has more than {MAX_NOTEBOOK / 1e6:g} MB")
     shutil.copyfile(path, target)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a worker's folder, also what a notebook locked or nested deeply in it."""
-    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-        subprocess.run([*command, "--", folder], stderr=subprocess.DEVNULL)

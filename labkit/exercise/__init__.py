@@ -5,11 +5,9 @@ status, the terminal, and raises `Incorrect` with what was wanted, what was foun
 """
 
 import contextlib
-import importlib.util
 import json
-import os
-import re
-import shutil
+import runpy
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +24,6 @@ SHOWN = 1500  # characters of what an answer printed
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 STAY = "#!/bin/sh\nexec sleep 1000\n"
 JUDGES = workbook.NOTEBOOKS / "exercises"  # nNN.py holds those of notebook NN
-NUMBER = re.compile("[0-9]{2}[.][1-9]")
 _KNOWN: dict[str, "Exercise"] = {}
 # Runs a program, and becomes a sleep when it has ended: `python3 -c OUTLIVE PROGRAM …`.
 _OUTLIVE = """
@@ -158,14 +155,9 @@ def exercise(number: str, path: str, *hints: str) -> Callable[[Judge], Judge]:
 
 def find(number: str) -> Exercise | None:
     """Return an exercise by its number, None where there is none."""
-    if NUMBER.fullmatch(number):
-        path = JUDGES / f"n{number[:2]}.py"
-        name = f"exercises.{path.stem}"
-        if name not in sys.modules and path.is_file():
-            spec = importlib.util.spec_from_file_location(name, path)
-            assert spec and spec.loader
-            sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[name])
+    path = JUDGES / f"n{number[:2]}.py"
+    if number not in _KNOWN and path.is_file():
+        runpy.run_path(str(path))
     return _KNOWN.get(number)
 
 
@@ -186,15 +178,10 @@ def workspace(exercise: Exercise, text: str, runtime: Mapping[str, str]) -> Iter
             place.write_text(content, encoding="utf-8")
         yield Answer(exercise.path, folder)
     finally:
-        _remove(folder)
+        remove(folder)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder, also what an answer has locked in it."""
-    with contextlib.suppress(OSError):
-        folder.chmod(0o700)
-        for place, folders, _ in os.walk(folder):  # it goes into these after this
-            for name in folders:
-                if not Path(place, name).is_symlink():  # what a link points to is not ours
-                    Path(place, name).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+def remove(folder: Path) -> None:
+    """Remove a folder, also what an answer locked or nested deeply in it."""
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", folder], stderr=subprocess.DEVNULL)

@@ -222,9 +222,8 @@ def _held_alone(run: SandboxedRun) -> Iterator[str]:
                 if mount.fstype == "nsfs":
                     path = Path(f"/proc/{process.pid}/root{mount.target}")
                     held.append((_number(mount.root), str(path)))
-    inhabited: set[str | None] = {
-        None
-    }  # read last: whoever is in a new one was there before it could be held
+    # Read last: whoever is in a new one was there before it could be held.
+    inhabited: set[str | None] = {None}
     for pid in (run.program.ppid, *(process.pid for process in _living(run))):
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
