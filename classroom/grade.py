@@ -34,10 +34,6 @@ MAX_NOTEBOOK = 50_000_000  # bytes of one that is handed in
 MAX_OUTPUT = 20_000_000  # bytes that a notebook may print
 
 
-class GradeError(CourseError):
-    """What was handed in cannot be graded; the message says why."""
-
-
 @dataclass
 class Result:
     """What was found out about a submission.
@@ -74,10 +70,8 @@ def main(options: Namespace) -> int:
     from classroom import report
 
     out = Path(options.out)
-    if not out.is_dir():
-        raise GradeError(f"there is no folder {out} to write into")
-    if not os.access(out, os.W_OK | os.X_OK):  # not when an hour of grading is over
-        raise GradeError(f"cannot write into {out}. Name another folder with --out")
+    if not (out.is_dir() and os.access(out, os.W_OK | os.X_OK)):  # not after an hour of grading
+        raise CourseError(f"cannot write into {out}. Name another folder with --out")
     limits = Limits(seconds=options.seconds, memory=options.memory, output=MAX_OUTPUT)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a report behind
     results, stopped = [], False
@@ -105,21 +99,19 @@ def user() -> pwd.struct_passwd | None:
     """Return as which user a submission runs: None for this one, another where this one is root.
 
     Raises:
-        GradeError: it cannot start this program.
+        CourseError: it cannot start this program.
     """
     if os.geteuid() != 0:
         return None
     nobody = pwd.getpwnam(NOBODY)
-    with tempfile.TemporaryDirectory(prefix="labkit-grade-") as place:
-        Path(place).chmod(0o755)
-        command = [sys.executable, "-Ps", "-c", "import classroom, labkit.sandbox, zmq"]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, **_home(place, nobody))
-            reason = run.stderr.strip() if run.returncode else ""
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
+    command = [sys.executable, "-Ps", "-c", "import classroom, labkit.sandbox, zmq"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, **_home(Path("/"), nobody))
+        reason = run.stderr.strip() if run.returncode else ""
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
     if reason:
-        raise GradeError(
+        raise CourseError(
             f"notebooks that others wrote do not run as root, and as the user {NOBODY} this does "
             f"not start ({reason.splitlines()[-1]}). Start it as an ordinary user"
         )
@@ -202,15 +194,15 @@ def _grade(
                 said = "".join(_lines(errors)[-1:])[:300] or result.problem
                 result.problem = said if in_time else "it was not done in time"
             return result
-    except (GradeError, OSError, ValueError) as error:
+    except (CourseError, OSError, ValueError) as error:
         return Result(submission, problem=str(error))
     finally:
         remove(folder)
 
 
-def _home(folder: str | Path, user: pwd.struct_passwd | None) -> dict[str, Any]:
+def _home(folder: Path, user: pwd.struct_passwd | None) -> dict[str, Any]:
     """Return how `subprocess` starts a program whose home is a folder, perhaps as another user."""
-    found: dict[str, Any] = {"cwd": folder, "env": environment(Path(folder))}
+    found: dict[str, Any] = {"cwd": folder, "env": environment(folder)}
     if user:
         found |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     return found
@@ -225,7 +217,7 @@ def _copy(path: Path, target: Path) -> None:
     """Copy what was handed in: a file, not too large, and nothing that a link points to."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
-        raise GradeError(f"{path.name} is no file, but a link, a pipe or a folder")
+        raise CourseError(f"{path.name} is no file, but a link, a pipe or a folder")
     if found.st_size > MAX_NOTEBOOK:
-        raise GradeError(f"{path.name} has more than {MAX_NOTEBOOK / 1e6:g} MB")
+        raise CourseError(f"{path.name} has more than {MAX_NOTEBOOK / 1e6:g} MB")
     shutil.copyfile(path, target)

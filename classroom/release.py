@@ -21,10 +21,6 @@ TESTS = ("__init__.py", "sanitize.cfg")
 BESIDE = ("exercises", "images")
 
 
-class ReleaseError(CourseError):
-    """The release version cannot be written; the message says why."""
-
-
 def main(folder: str) -> int:
     """Write the release version into a folder, and say so; return the exit status."""
     count = write(Path(folder))
@@ -43,14 +39,14 @@ def write(target: Path, course: Path = COURSE) -> int:
         the number of solutions that were taken out.
 
     Raises:
-        ReleaseError: the target is there, or no folder around it.
+        CourseError: the target is there, or no folder around it.
         OSError: it cannot be written; nothing is left.
     """
     target = target.absolute()
     if not target.parent.is_dir():
-        raise ReleaseError(f"there is no folder {target.parent}")
+        raise CourseError(f"there is no folder {target.parent}")
     if os.path.lexists(target):
-        raise ReleaseError(f"{target} is there already. Name a new folder")
+        raise CourseError(f"{target} is there already. Name a new folder")
     files = sorted(_files(course))
     taken_out = 0
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as half:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 from classroom.grade import Result
+from labkit.course import workbook
 from labkit.exercise.verdict import code
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
@@ -50,31 +50,21 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
         OSError: one cannot be written; what was there is as it was.
     """
     exercises = sorted({name for result in results for name in result.submission.exercises})
-    learners = sorted({result.submission.learner for result in results})
-    rows = [
-        _row(
-            learner,
-            exercises,
-            [result for result in results if result.submission.learner == learner],
-        )
-        for learner in learners
-    ]
-    written = []
+    learners: dict[str, list[Result]] = {}
+    for result in sorted(results, key=lambda one: (one.submission.learner, one.submission.number)):
+        learners.setdefault(result.submission.learner, []).append(result)
+    rows = [_row(learner, exercises, own) for learner, own in learners.items()]
     # A spreadsheet takes a file for UTF-8 that begins with this mark.
     texts = {"grades.csv": "\ufeff" + _csv(exercises, rows), "grades.html": _page(exercises, rows)}
     for name, text in texts.items():
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".grades-") as half:
-            new = Path(half, name)
-            new.write_bytes(text.encode(errors="replace"))  # a name may be no text
-            new.replace(folder / name)
-        written.append(folder / name)
-    return written
+        workbook.write(folder / name, text.encode(errors="replace"))  # a name may be no text
+    return [folder / name for name in texts]
 
 
 def _row(learner: str, exercises: Sequence[str], results: Sequence[Result]) -> Row:
     verdicts: dict[str, tuple[bool, str]] = {}
     messages: list[tuple[str, bool, str]] = []
-    for result in sorted(results, key=lambda result: result.submission.number):
+    for result in results:
         number = result.submission.number
         if result.problem:
             messages.append((number, False, f"could not be graded: {result.problem}"))

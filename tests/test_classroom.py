@@ -9,10 +9,10 @@ import nbformat
 import pytest
 
 from classroom import release
-from classroom.release import ReleaseError
 from labkit import exercise
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
+from labkit.errors import CourseError
 from labkit.exercise import check
 from labkit.exercise.verdict import cells, judge
 from tests.answers.stub import solution
@@ -138,7 +138,7 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nothing")
     for name in ("full", "file", "link", "nowhere/edition"):
-        with pytest.raises(ReleaseError):
+        with pytest.raises(CourseError):
             release.write(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full", "link"]
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
