@@ -43,8 +43,6 @@ def main(parts: list[str]) -> None:
     files = [SETUP / "install.py", *SETUP.glob("*.lock"), *SETUP.glob("data/**/*.json")]
     inputs = [ROOT / "pyproject.toml", *sorted(files)]
     wanted = MADE_FOR + "".join(path.read_text() for path in inputs)
-    if all(map(wanted.__eq__, map(_read, stamps))):
-        return
     fcntl.flock(os.open(SETUP, os.O_RDONLY), fcntl.LOCK_EX)  # of two `make`, the second waits here
     if all(map(wanted.__eq__, map(_read, stamps))):
         return
@@ -97,8 +95,6 @@ if __name__ == "__main__":
     os.environ.pop("PYTHONPATH", None)
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        if not {*sys.argv[1:]} <= {"lab", "test", "dev"}:
-            sys.exit("labkit setup: the parts are lab, test and dev")
         main(sys.argv[1:])
     except ImportError:
         sys.exit(

@@ -62,13 +62,13 @@ def main() -> int:
         place = NOW / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
+    lines = photograph()
     if os.environ.get("RECORD"):
-        photograph(compare=False)
         shutil.rmtree(RECORDED, ignore_errors=True)
         shutil.copytree(NOW, RECORDED)
         print(f"{RECORDED.relative_to(ROOT)} is new; look at the difference and at its pages")
         return 0
-    lines = [line for name in names() for line in difference(name)] + photograph(compare=True)
+    lines = [line for name in names() for line in difference(name)] + lines
     print("\n".join(lines) or "nothing differs from what was recorded")
     return int(bool(lines))
 
@@ -119,7 +119,7 @@ def difference(name: str) -> Iterator[str]:
     yield from difflib.unified_diff(before, now, *heads, n=0, lineterm="")
 
 
-def photograph(*, compare: bool) -> list[str]:
+def photograph() -> list[str]:
     """Take the pages; return a line for each that differs from the recorded one."""
     lines = []
     (NOW / "pages").mkdir()
@@ -139,8 +139,6 @@ def photograph(*, compare: bool) -> list[str]:
                     panel = notebook.page.locator(".jp-NotebookPanel")
                     taken = panel.screenshot(path=NOW / name)
                     print(f"  {name}", file=sys.stderr, flush=True)
-                    if not compare:
-                        continue
                     if not (RECORDED / name).exists():
                         lines.append(f"{name}: nothing is recorded")
                     else:

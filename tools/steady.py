@@ -14,7 +14,7 @@ from pathlib import Path
 
 from labkit.course import workbook
 
-RUNS = os.environ.get("RUNS", "50")
+RUNS = int(os.environ.get("RUNS", "50"))
 REPORTS = Path("build/steady")
 
 
@@ -24,30 +24,24 @@ def main(words: list[str]) -> int:
     Args:
         words: the notebook's number, as a learner types it.
     """
-    if len(words) != 1:
-        print("make steady: which notebook? For example: make steady NN=07", file=sys.stderr)
-        return 2
     try:
-        number, path = workbook.notebook(words[0])
+        number, path = workbook.notebook("".join(words))
     except workbook.WorkbookError as error:
-        print(f"make steady: {error}", file=sys.stderr)
-        return 2
-    if not RUNS.isdecimal() or not (runs := int(RUNS)):
-        print(f"make steady: RUNS={RUNS} is no whole number above 0", file=sys.stderr)
+        print(f"make steady: {error}. For example: make steady NN=07", file=sys.stderr)
         return 2
     user = "root" if os.geteuid() == 0 else "an ordinary user"
-    print(f"{path.name}, {runs} times, as {user}: ", end="", flush=True)
+    print(f"{path.name}, {RUNS} times, as {user}: ", end="", flush=True)
     began, failed = time.monotonic(), []
     with load():
-        for run in range(1, runs + 1):
+        for run in range(1, RUNS + 1):
             report = nbval(path)
             print(".F"[report is not None], end="", flush=True)
             if report is not None:
                 REPORTS.mkdir(parents=True, exist_ok=True)
                 failed.append(REPORTS / f"{number:02}-{run:02}.txt")
                 failed[-1].write_text(report)
-    each = (time.monotonic() - began) / runs
-    print(f"\n{runs - len(failed)} passed, {len(failed)} failed; {each:.1f} s each")
+    each = (time.monotonic() - began) / RUNS
+    print(f"\n{RUNS - len(failed)} passed, {len(failed)} failed; {each:.1f} s each")
     for place in failed:
         print(f"  {place}")
     return int(bool(failed))
