@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit import procfs
-from labkit.view.live import Listener, Live
+from labkit.view.live import Live
 from labkit.view.mounts import MAX_LAYERS, Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
+
+if TYPE_CHECKING:
+    from labkit.shell import Shell
 
 SETTLE_TIMEOUT = 0.5  # seconds
 
@@ -25,21 +28,10 @@ def namespace_picture(pid: int) -> NamespacePicture:
     return _look(pid, SETTLE_TIMEOUT)
 
 
-class HasTerminal(Protocol):
-    """A process on a terminal that says when it prints, as a Shell does."""
-
-    @property
-    def pid(self) -> int:
-        """PID of the process."""
-
-    def listen(self, callback: Listener, /) -> Callable[[], None]:
-        """Call a function with whatever is printed and None at the end, until it is cancelled."""
-
-
 class Namespaces(Live):
     """The same picture, live: it follows what happens in a shell, or below any process."""
 
-    def __init__(self, process: HasTerminal | int) -> None:
+    def __init__(self, process: "Shell | int") -> None:
         """Begin to look when a page shows it.
 
         Args:

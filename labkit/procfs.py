@@ -81,15 +81,12 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
         kind ("uts", "pid", …) to inode; two processes with the same number share it.
 
     Raises:
-        OSError: no such process, or one that this user may not inspect.
+        OSError: no such process, one that has ended, or one that this user may not inspect.
     """
-    found = {}
-    for kind in NAMESPACES:
-        try:
-            found[kind] = int(os.readlink(f"/proc/{pid}/ns/{kind}").split("[")[1][:-1])
-        except FileNotFoundError:
-            os.stat(f"/proc/{pid}/ns")  # the process is gone; else a kind this kernel lacks
-    return found
+    folder = f"/proc/{pid}/ns"
+    known = os.listdir(folder)  # to this kernel
+    links = {kind: os.readlink(f"{folder}/{kind}") for kind in NAMESPACES if kind in known}
+    return {kind: int(link.split("[")[1][:-1]) for kind, link in links.items()}
 
 
 def process(pid: int) -> Process | None:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from labkit import linux
@@ -187,19 +187,13 @@ def _supervise(child: int, session: bool, watched: int | None = None) -> int:
             continue
         number, _ = linux.read_signal(signals)
         if number == signal.SIGCHLD:
-            for pid, status in _reaped():
-                if pid == child:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == child:
+                    status = os.waitstatus_to_exitcode(ended[1])
                     return status if status >= 0 else 128 - status
         # In a session that others share, the terminal sends keys to each process by itself.
         elif session or number not in KEYS:
             os.kill(child, number)
-
-
-def _reaped() -> Iterator[tuple[int, int]]:
-    """Yield PID and exit status of each child that has ended; -n where signal n ended it."""
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            yield ended[0], os.waitstatus_to_exitcode(ended[1])
 
 
 def _child(body: Callable[[], int]) -> NoReturn:

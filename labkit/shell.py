@@ -56,7 +56,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         argv: program and arguments.
         pid: PID of the command, in the PID namespace of the caller.
         size: rows and columns of the terminal.
-        timeout: seconds that a command may take before `run` gives up.
+        timeout: seconds that `run` and `wait` wait for a prompt.
     """
 
     def __init__(self, argv: Sequence[str] = ("/bin/sh",), *, timeout: float = 30) -> None:
@@ -94,7 +94,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         self._reader = _Reader(child, (mark + PROMPT).encode())
         starting = f"starting {program}"
         try:
-            output = self._expect_prompt(starting, timeout)
+            output = self._expect_prompt(starting)
             if self.status is not None:
                 raise ShellError(f"{starting}: it ended with status {self.status}: {output}")
         except BaseException:
@@ -106,7 +106,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         """None while it runs, then its exit status, or 128+n where signal n ended it."""
         return self._reader.status
 
-    def run(self, command: str, *, timeout: float | None = None) -> str:
+    def run(self, command: str) -> str:
         r"""Type a command, wait for the next prompt, and return what was printed in between.
 
         What somebody has typed at the prompt by hand and not sent off is taken back first. A
@@ -114,7 +114,6 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
 
         Args:
             command: one line, without its newline.
-            timeout: seconds, where it shall differ from the shell's own.
 
         Returns:
             the output of this command alone, with "\n" at the ends of lines.
@@ -134,7 +133,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         wipe = "\x05\x15" if self._line_at_prompt() else ""
         self._reader.take()
         self.send(wipe + command + "\n")
-        return _without_echo(self._expect_prompt(command, timeout), command)
+        return _without_echo(self._expect_prompt(command), command)
 
     def show(self, *commands: str) -> None:
         """Run commands, one line each, and print them as a terminal would; errors as in `run`."""
@@ -144,13 +143,12 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             if output:
                 print(output, end="" if output.endswith("\n") else "\n")
 
-    def wait(self, timeout: float | None = None) -> str:
+    def wait(self) -> str:
         """Wait for a prompt that comes by itself, because what runs in the terminal has ended.
 
-        The argument, the result and the errors are as those of `run`.
+        The result and the errors are as those of `run`, but what was typed is part of the output.
         """
-        self._check_alive()
-        return self._expect_prompt("waiting", timeout)
+        return self._expect_prompt("waiting")
 
     def send(self, text: str) -> None:
         r"""Type as a person does, without waiting for anything.
@@ -203,16 +201,13 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         if reader := getattr(self, "_reader", None):  # without waiting: this may be any thread
             reader.send_signals(signal.SIGHUP, signal.SIGCONT)
 
-    def _check_alive(self) -> None:
-        if self.status is not None:
-            raise ShellError(f"{self.argv[0]} has ended with status {self.status}; start a new one")
-
     def _line_at_prompt(self) -> bytes:
         """Return what stands behind the prompt; where there is no prompt, say who is in the way."""
         reader = self._reader
         with reader.changed:
             came = reader.wait_for(reader.is_at_prompt, PROMPT_TIMEOUT)
-            self._check_alive()
+            if (status := self.status) is not None:
+                raise ShellError(f"{self.argv[0]} has ended with status {status}; start a new one")
             group = os.tcgetpgrp(reader.fd)
             # Where the background printed something below the prompt, the shell has the terminal.
             if came or group == reader.prompt_group:
@@ -224,12 +219,11 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             "or with shell.send('\\x03')"
         )
 
-    def _expect_prompt(self, action: str, timeout: float | None) -> str:
-        timeout = self.timeout if timeout is None else timeout
+    def _expect_prompt(self, action: str) -> str:
         reader, came = self._reader, False
         reader.keep = True
         try:
-            came = reader.wait_for(lambda: reader.prompted, timeout)
+            came = reader.wait_for(lambda: reader.prompted, self.timeout)
         finally:  # also where it was interrupted
             output = reader.take().decode(errors="replace").replace("\r\n", "\n")
             output = self._unseen.sub("", output)
@@ -238,8 +232,8 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         if not came:
             screen = "\n".join(output.splitlines()[-ROWS:])
             raise TimeoutError(
-                f"{action!r} showed no prompt within {timeout:g} s. Does it wait for input, or for "
-                f"ever? The screen so far:\n{screen}"
+                f"{action!r} showed no prompt within {self.timeout:g} s. Does it wait for input, "
+                f"or for ever? The screen so far:\n{screen}"
             )
         return output
 

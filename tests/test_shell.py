@@ -30,7 +30,8 @@ def test_no_newline_at_the_end(shell):
 
 
 def test_ten_megabytes(shell):
-    text = shell.run("head -c 10000000 /dev/zero | tr '\\0' x", timeout=60)
+    shell.timeout = 60
+    text = shell.run("head -c 10000000 /dev/zero | tr '\\0' x")
     assert len(text) == 10_000_000
     assert set(text) == {"x"}
 
@@ -51,7 +52,7 @@ def test_a_command_that_ends_the_shell(shell):
 
 def test_the_end_is_seen_though_the_background_holds_the_terminal(shell):
     shell.run("sleep 100 &")
-    shell.run("exit 3", timeout=10)
+    shell.run("exit 3")
     assert shell.status == 3
 
 
@@ -62,7 +63,9 @@ def test_a_signal_counts_from_128(shell):
 
 def test_a_time_out_shows_the_screen_and_the_shell_goes_on(shell):
     with pytest.raises(TimeoutError, match=r"(?s)'echo here; cat' showed no prompt.*here"):
-        shell.run("echo here; cat", timeout=0.5)
+        shell.timeout = 0.5
+        shell.run("echo here; cat")
+    shell.timeout = 20
     assert shell.run("echo again") == "again\n"
 
 
@@ -189,7 +192,8 @@ def test_a_listener_hears_each_byte_once_and_then_the_end(shell):
     shell.run("head -c 300000 /dev/zero | tr '\\0' x; echo")
     text, ended = heard(shell)
     assert 190_000 < text().count("x") <= 200_000
-    shell.run("seq 20000", timeout=60)
+    shell.timeout = 60
+    shell.run("seq 20000")
     shell.send("exit 5\r")
     assert ended.wait(20)
     numbers = text().partition("seq 20000\r\n")[2]

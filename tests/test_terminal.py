@@ -60,7 +60,8 @@ def test_a_program_waits_for_a_page_that_is_slow(shell, page):
 def test_a_page_that_sleeps_holds_nobody_up_for_ever_and_begins_anew(shell, page, monkeypatch):
     monkeypatch.setattr(terminal, "READ_TIMEOUT", 0.1)
     page.say("open", view="one")
-    shell.run("seq 300000", timeout=60)  # two megabytes
+    shell.timeout = 60
+    shell.run("seq 300000")  # two megabytes
     assert page.bytes <= terminal.MAX_UNREAD + 2 * BATCH
     page.say("taken", bytes=100_000)
     assert page.messages[-1] == "again"
