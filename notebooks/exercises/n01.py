@@ -183,12 +183,8 @@ def a_command_of_your_own(answer: Answer) -> str:
     rename = ("sh", "-c", 'hostname "$1" && shift && exec "$@"', "sh", name, *MYDOCKER)
     wanted = "`mydocker name` logs the host name"
     named = _call(answer, "name", program=rename, wanted=wanted, hint=STOPPED)
-    expect(
-        "unknown command name" not in named.messages,
-        wanted,
-        "`unknown command name`",
-        "A definition is not enough: `main` finds a function by its word in `COMMANDS`.",
-    )
+    hint = "A definition is not enough: `main` finds a function by its word in `COMMANDS`."
+    expect("unknown command name" not in named.messages, wanted, "`unknown command name`", hint)
     printed = name in named.output
     expect(
         any(name in message for message in named.messages),
@@ -207,12 +203,8 @@ def a_command_of_your_own(answer: Answer) -> str:
     expect(arrived, "`run COMMAND` works as before", _said(call), hint)
     missing = "missing container command" in init.messages
     expect(missing, "`init` without a command says so, as before", _said(init), hint)
-    expect(
-        not call.messages,
-        "`run COMMAND` logs nothing of its own here",
-        _said(call),
-        "Your function runs although `name` was not called: a definition is not a call.",
-    )
+    hint = "Your function runs although `name` was not called: a definition is not a call."
+    expect(not call.messages, "`run COMMAND` logs nothing of its own here", _said(call), hint)
     lines = named.output.splitlines()
     expect(
         named.messages == [name] and len(lines) == 1,

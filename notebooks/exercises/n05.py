@@ -51,12 +51,8 @@ def news_in_one_direction(answer: Answer) -> str:
             "Something is still shared. Does your flag reach all mounts below `/` (`MS_REC`), "
             "and before proc is mounted?",
         )
-        expect(
-            usb,
-            "in the container, what the machine mounts later",
-            "nothing of it",
-            "Private is deaf in both directions. Which type still hears its master?",
-        )
+        hint = "Private is deaf in both directions. Which type still hears its master?"
+        expect(usb, "in the container, what the machine mounts later", "nothing of it", hint)
         return "a mount of the machine came in, one of the container did not go out"
 
 
