@@ -6,10 +6,11 @@ import signal
 import termios
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 
 from labkit import exercise
-from labkit.course import progress
+from labkit.course import progress, workbook
 from labkit.exercise import Answer, check
 from labkit.exercise.check import hint, solution
 from labkit.exercise.observe import Incorrect, expect
@@ -39,15 +40,18 @@ def magics(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def made_up(monkeypatch):
+def made_up(monkeypatch, tmp_path_factory):
     """Exercise 99.1: what it wants is the judge that a test gives."""
+    book = tmp_path_factory.mktemp("course") / "99-made-up.ipynb"
+    cell = nbformat.v4.new_code_cell("%%solution 99.1\none way")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), book)
+    files = {"mydocker/other.py": SimpleNamespace(text="X = 1\n")}
 
     def declare(judge, path=exercise.PYTHON):
-        made = exercise.Exercise("99.1", path, judge, ("look", "look closer", "it is this"))
-        monkeypatch.setitem(exercise._KNOWN, "99.1", made)
-        monkeypatch.setattr(check, "_runtime", lambda number: {"mydocker/other.py": "X = 1\n"})
-        monkeypatch.setattr(check, "_solution", lambda found: "one way")
-        return made
+        exercise.exercise("99.1", path, "look", "look closer", "it is this")(judge)
+        monkeypatch.setattr(workbook, "notebook", lambda *_: (99, book))
+        monkeypatch.setattr(workbook, "runtime", lambda *_: files)
+        return exercise.find("99.1")
 
     return declare
 

@@ -159,11 +159,7 @@ class SandboxedRun:
         return next(found, None)
 
     def running(self, program: str) -> Process | None:
-        """Return the first process that runs a program, whatever it calls itself.
-
-        Args:
-            program: is looked for in PATH; the process's `/proc/PID/exe` must be this very file.
-        """
+        """Return the first process that runs a file of PATH, whatever it calls itself."""
         file = shutil.which(program) or program
         for process in self.processes():
             with contextlib.suppress(OSError):  # it has ended meanwhile
