@@ -1,188 +1,293 @@
-"""Notebook 08: without root."""
+"""Notebook 08: PID 1's job."""
 
-import secrets
+import contextlib
+import os
+import random
+import signal
 import sys
-from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, ids_inside, observed
+from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise.observe import (
+    CPU_ALLOWANCE,
+    SLEEP,
+    expect,
+    fail_if_crashed,
+    observed,
+    rests,
+    used,
+    written,
+)
+from labkit.exercise.sandboxed_run import SandboxedRun
 from labkit.procfs import Process
 
-MYDOCKER = (sys.executable, "mydocker/main.py", "run")
-USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
-CAP_SYS_ADMIN = 21  # linux/capability.h
-ENVIRONMENT = (
-    "What does the inner Python need from its environment? It is clean, and `-e` adds to it."
-)
+MYDOCKER = (sys.executable, "mydocker/main.py")
+ORPHANS = f"""#!{sys.executable}
+import os
+ended, alive = os.pipe()
+for number in range(20):
+    if os.fork() == 0:
+        os.fork()  # the parent ends at once, so this one is an orphan
+        os._exit(number)
+    os.wait()
+os.close(alive)
+os.read(ended, 1)  # until all have ended
+os.execvp("sleep", ["sleep", "1000"])
+"""
+# Ends with a status, after an orphan that has failed, and before one that goes on.
+LEAVES = "(sh -c 'exit 7' &); sleep 0.2; sleep 1000 & exit $0"
+DIES = "kill -{} $$; exit 3"
+# Seconds: an init that looks for ended children every second is soon enough.
+REAP_TIMEOUT = 1.0
+# Notes the signals that arrive. Of those that are pending, sigwait takes the lowest number first.
+# Two equal ones become one, unless the first is taken before the second is sent. So the small init
+# shares a processor with us and has the lowest priority there: whenever it wakes us, it waits.
+NOTES = f"""#!{sys.executable}
+import os
+import signal
+for pid in (0, 1):
+    os.sched_setaffinity(pid, [min(os.sched_getaffinity(0))])
+os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+with open("noted", "w", buffering=1) as notes:
+    while True:
+        number = signal.sigwait(signal.valid_signals() - {{signal.SIGCHLD}})
+        print(signal.Signals(number).name, file=notes)
+"""
+LAST = signal.SIGPWR
+OTHERS = ("INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "CONT", "WINCH", "RTMIN")
+EARLY = "PID 1 must not end before the command does, whoever else has ended meanwhile."
+# What is run, and a hint for who is wrong about it.
+RUNS = {
+    "A": (("sh", "-c", DIES.format("TERM")), "The shell is PID 1, and has no handler for SIGTERM."),
+    "B": (
+        ("sh", "-c", DIES.format("KILL")),
+        "SIGKILL ends PID 1 when it comes from outside. Where does this one come from?",
+    ),
+    "C": (
+        ("--init", "sh", "-c", DIES.format("TERM")),
+        "With `--init` somebody else is PID 1. What is the status of who is ended by signal n?",
+    ),
+    "D": (
+        ("sh", "-c", f'trap "exit 4" TERM; {DIES.format("TERM")}'),
+        "`trap` sets up a handler. Does the protection of PID 1 cover that as well?",
+    ),
+}
 
 
 @exercise(
     "08.1",
     PYTHON,
-    "`become`, at the beginning of this notebook, does it for user 1000.",
-    "`/proc/self/uid_map` takes `1234 0 1`: first ID inside, first ID outside (you are 0 there), "
-    "how many. Before `gid_map`, `/proc/self/setgroups` takes `deny`.",
+    "PID 1 forks, its child becomes the command. Then PID 1 waits for *all* that end, as "
+    "`supervise` does.",
+    "`pid, status = os.wait()` in a loop takes whoever has ended. When it was the command, leave "
+    "with its status: `os._exit(os.waitstatus_to_exitcode(status))`.",
 )
-def another_number(answer: Answer) -> str:
-    """The sleep is user and group 1234 in a user namespace of its own."""
-    wanted = "`sleep 1000` as user and group 1234 of a user namespace"
-    stay = "Your program becomes `sleep`, or waits for it."
-    crash = "Which three files, in which order, and which ID is outside?"
-    with observed(answer.start(), STAYS, stay, crash=crash, blocked=True) as (run, sleep):
-        user, group = {*ids_inside(sleep, "uid")}, {*ids_inside(sleep, "gid")}
+def a_tiny_init(answer: Answer) -> str:
+    """PID 1 is not the command, reaps twenty orphans, and ends with the command's status."""
+    answer.script("orphans", ORPHANS)
+    crash = (
+        "What it printed says why. (What PID 1 ignores, its child ignores too; and whoever "
+        "ignores SIGCHLD can't wait for anybody's status.)"
+    )
+    stays = "a command that runs as long as it likes"
+    with observed(answer.start("./orphans"), stays, EARLY, crash=crash) as (run, sleep):
         expect(
-            procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
-            wanted,
-            "a sleep without a user namespace of its own",
-            "A number alone is not a namespace: `linux.unshare(linux.CLONE_NEWUSER)`.",
+            len(sleep.pids) > 2,
+            "a new PID namespace",
+            "a command in the sandbox's own",
+            "`linux.clone(linux.CLONE_NEWPID)`",
         )
         expect(
-            user != {None},
-            "user 1234",
-            "a user who stands on no map, so the kernel shows 65534",
-            "`/proc/self/uid_map` is still empty. It takes one line: first ID inside, first ID "
-            "outside, how many. (Python tells that the kernel refused it when you close the file.)",
+            sleep.pids[-1] != 1,
+            "a command below PID 1",
+            "a command that is PID 1 itself",
+            "PID 1 forks, and the child becomes the command.",
         )
+        zombies = run.eventually(lambda: len(_left(run)), 0)
         expect(
-            user == {1234},
-            "user 1234",
-            f"user {_names(user)}",
-            "The first number of the map is the ID inside.",
+            not zombies,
+            "no zombie after twenty orphans have ended",
+            f"{zombies} zombies",
+            "PID 1 waits for its own child alone. `os.wait()` takes whoever has ended.",
         )
+        expect(run.status is None and run.find(*SLEEP), stays, run.summary(), EARLY)
+        rests(run)
+    for status in (random.randrange(20, 120), 0):
+        _must_end_with(status, answer)
+    with answer.start("sh", "-c", DIES.format("KILL")) as run:
         expect(
-            group == {1234},
-            "group 1234",
-            "a group that stands on no map" if group == {None} else f"group {_names(group)}",
-            "Groups have a map of their own, `gid_map`, accepted after `deny` in `setgroups`.",
+            run.wait(),
+            "a program that does not end with 0 when a signal has ended its command",
+            run.summary(),
+            "`status >> 8` knows nothing of signals. `os.waitstatus_to_exitcode(status)` does.",
         )
-        return "`sleep` is user 1234 and group 1234 inside"
+    return "twenty orphans ended and none is a zombie; the command's status came through"
 
 
 @exercise(
     "08.2",
-    "mydocker/init.py",
-    "Exec gives root its capabilities back, all that are in the *bounding set*. So the set has to "
-    "become smaller, before the exec.",
-    "`ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)`",
+    "mydocker/supervise.py",
+    "Every signal that is handed on passes `hand_on`, where `number` says which one it is.",
+    "`labkit.linux` has SIGTERM and SIGINT: `if number == linux.SIGTERM:`, and then another "
+    "`number`.",
 )
-def a_root_that_may_not_mount(answer: Answer) -> str:
-    """The command of user 1000 has all capabilities but CAP_SYS_ADMIN, with --init and without."""
-    answer.script("stay")
-    for words in (["./stay"], ["--init", "./stay"]):
-        runs = "a container whose command runs"
-        hint = "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts."
-        run = answer.command(*USER, *MYDOCKER, *words)
-        with observed(run, runs, hint, crash="") as (_, sleep):
-            lacks = _every_capability() & ~_capabilities(sleep)
-            expect(
-                lacks >> CAP_SYS_ADMIN & 1,
-                f"a command without CAP_SYS_ADMIN, for `run {' '.join(words)}`",
-                "one that has it",
-                "What root gives away it has again after exec. Make its bounding set smaller, in "
-                "the process that becomes the command. (`prctl` is silent when it fails, and "
-                "returns -1. It takes the capability's number, not its bit.)",
-            )
-            expect(
-                lacks == 1 << CAP_SYS_ADMIN,
-                "a command that has all the other capabilities",
-                f"one that lacks {lacks.bit_count() - 1} more",
-                "One capability is enough: number 21.",
-            )
-    return "root inside has every capability but CAP_SYS_ADMIN"
+def another_signal(answer: Answer) -> str:
+    """The small init hands SIGTERM on as SIGINT, and the others as they are."""
+    answer.script("stay", NOTES)
+    notes = answer.folder / "noted"
+
+    def noted() -> list[str]:
+        return written(notes).split()
+
+    def handed_on(number: int) -> list[str]:
+        """Return what arrives of a signal: all before LAST, which the small init takes after it."""
+        before = len(noted())
+        run.kill(number)
+        if run.until(lambda: len(noted()) > before):
+            run.kill(LAST)
+            run.until(lambda: noted()[-1] == LAST.name)
+        return noted()[before:]
+
+    with answer.start("run", "--init", "./stay") as run:
+        expect(run.until(notes.exists), "a container whose command runs", run.summary())
+        for sent in ("SIGTERM", *(f"SIG{name}" for name in OTHERS)):
+            arrives = "SIGINT" if sent == "SIGTERM" else sent
+            wanted = f"a command that gets {arrives} when `mydocker` gets {sent}"
+            *got, last = handed_on(getattr(signal, sent)) or [""]
+            hint = "Does the small init still work? What it printed says why not."
+            expect(last, wanted, "one that got none", hint)
+            hint = "Only SIGTERM becomes another one."
+            if last != LAST.name:
+                wanted = f"a command that gets {LAST.name} when `mydocker` gets it"
+                got = [last]
+            elif len(got) > 1:
+                hint = "One signal came, and one is to be handed on: `number = …` replaces it."
+            elif sent == "SIGTERM":
+                hint = "Your line must come before the signal is sent."
+            found = f"one that got {' and '.join(got)}"
+            expect(last == LAST.name and got == [arrives], wanted, found, hint)
+    return "SIGTERM arrives as SIGINT, SIGUSR1 as it is"
 
 
 @exercise(
     "08.3",
     PYTHON,
-    "The inner `mydocker` is an ordinary command of the outer container. Who is it there, and does "
-    "the kernel refuse it the five namespaces?",
-    "The environment is clean in there: Python finds `labkit` by PYTHONPATH, and itself by PATH. "
-    "`-e` hands them on.",
-    'M = "python3 -S mydocker/main.py run -e PATH -e PYTHONPATH"',
+    "For each ask: who is PID 1, has it a handler, does the signal come from inside?",
+    'Run them: `Shell().show("python3 mydocker/main.py run …; echo $?")`, with `from labkit.shell '
+    "import Shell`.",
 )
-def three_deep(answer: Answer) -> str:
-    """The command leads three PID namespaces deep, and the prediction is what it shows."""
-    values = answer.values("prediction", "command")
-    prediction, command = values["prediction"], values["command"]
-    # The shell in between stays in the user namespace from which we count.
-    words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
-    wanted = "`sleep 1000`, three containers deep"
-    hint = "Each container's command is the next `mydocker`. Does it find what it needs?"
-    with observed(answer.command(*USER, *words), wanted, hint, crash=ENVIRONMENT) as (run, sleep):
-        outside = procfs.namespaces(run.program.pid)
-        found = {
-            kind: len({_namespace(p, kind) for p in run.processes()} - {outside[kind], 0})
-            for kind in ("pid", "mnt", "uts", "ipc", "net", "user")
-        }
-        deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
+def four_statuses(answer: Answer) -> str:
+    """The prediction holds what the kernel makes of four commands."""
+    prediction = answer.values("prediction")["prediction"]
+    expect(
+        isinstance(prediction, dict) and set(prediction) == set(RUNS),
+        "a `prediction` for A, B, C and D",
+        "another one",
+        "Leave the letters as they are and write a number behind each.",
+    )
+    for letter, (words, hint) in RUNS.items():
+        guess = prediction[letter]
+        with answer.command(*MYDOCKER, "run", *words) as run:
+            status = run.wait()
+        fail_if_crashed(run, f"a container that runs {letter} to its end")
         expect(
-            deep == 3,
-            wanted,
-            f"{deep} deep",
-            "The command of one `mydocker run` may be `mydocker run` again. Three are wanted.",
+            type(guess) is int,
+            "your prediction of a status for each",
+            f"none for {letter}",
+            "A number between 0 and 255.",
         )
-        for kind, hint in (
-            ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
-            ("user", "When does `new_parent_process` ask for a user namespace?"),
-        ):
-            expect(
-                type(prediction.get(kind)) is int and prediction[kind] == found[kind],
-                f"as many new `{kind}` namespaces as the kernel has made",
-                f"your prediction, {prediction.get(kind)!r:.20}",
-                hint,
-            )
-    return f"new PID namespaces: {found['pid']}, new user namespaces: {found['user']}"
+        wanted = f"what the kernel made of {letter}, just now"
+        expect(guess == status, wanted, f"your prediction, {guess!r:.20}", hint)
+    return "four commands, and each ended with the status that you predicted"
 
 
 @exercise(
     "08.4",
-    SH,
-    "The container's `/proc` shows the container. Notebook 05: what a mount covers is still there.",
-    "What you have mounted you may also unmount: you are root here.",
-    "`umount /proc`, then look into `/proc/*/cmdline`. The words in there end with a zero byte.",
+    PYTHON,
+    "Who ends the others when `mydocker` is gone? The kernel ends PID 1, and with it all the rest. "
+    "So it is PID 1, your program, that has to stay.",
+    "The death signal is a setting of the process that gets it: whoever has asked for it can "
+    "take it back.",
+    "`linux.set_parent_death_signal(0)`",
 )
-def a_look_outside(answer: Answer) -> str:
-    """The answer, a container's command, has found a word that only a process outside knows."""
-    word = f"word-{secrets.token_hex(8)}"
-    script = 'sh -c "sleep 1000; :" "$1" & shift; exec "$@"'
-    words = [*MYDOCKER, "sh", SH]
-    with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as run:
-        run.wait()
-        wanted = "the word in the file `found`"
-        found = Path(answer.folder, "found")
+def outlive_mydocker(answer: Answer) -> str:
+    """The sleep lives in the container after mydocker was ended by SIGKILL."""
+    with answer.outlived(*MYDOCKER, "run", sys.executable, PYTHON) as run:
+        sleep = run.until(lambda: run.find(*SLEEP) or run.find("sleep", "2000"))
         expect(
-            found.is_file(),
-            wanted,
-            "no such file",
-            "Your script stays in its folder and writes it there: `… > found`.",
+            sleep and sleep.command[1] == "1000",
+            "`sleep 1000` in the container",
+            "no such process, your program has ended" if sleep else run.summary(),
+            "Your program is PID 1, and the container ends when it does. It becomes the sleep by "
+            "`os.execvp`, or waits for it.",
         )
-        text = found.read_text(errors="replace")
+        mydocker, first = run.find(*MYDOCKER), _first(run)
+        expect(mydocker and first, "`sleep 1000` in the container", "one that is alone")
+        assert mydocker and first
+        end = os.pidfd_open(first.pid)
+        os.kill(mydocker.pid, signal.SIGKILL)
+        # When its parent has taken its status, the kernel has sent all death signals. Who is
+        # about to end by SIGKILL doesn't stop any more.
+        run.until(lambda: run.find("sleep", "2000"))
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(end, signal.SIGSTOP)
+        os.close(end)
+        stopped = run.until(lambda: _state(first.pid) == "T")
         expect(
-            word in text,
-            wanted,
-            "a file without it" if text.strip() else "an empty file",
-            "In the container's `/proc` there is nobody but the container. Whose `/proc` was there "
-            "before?",
+            stopped and run.find(*SLEEP),
+            "a `sleep 1000` that goes on when `mydocker` is ended by SIGKILL",
+            "nothing of the container is left",
+            "A session of its own or another parent is no help: when PID 1 ends, everybody in its "
+            "PID namespace does.",
         )
-        return "a word that only a process outside the container had"
+        return "`mydocker` was ended by SIGKILL, and the `sleep` in its container went on"
 
 
-def _names(numbers: set[int | None]) -> str:
-    return " and ".join(sorted("nobody" if n is None else str(n) for n in numbers))
+def _must_end_with(status: int, answer: Answer) -> None:
+    """Run a command that leaves others behind, one of which has failed."""
+    with answer.start("sh", "-c", LEAVES, str(status)) as run:
+        if run.until(lambda: _adopted(run)):  # which is when the command has ended
+            most = _spent(run) + CPU_ALLOWANCE
+            run.until(lambda: run.status is not None or _spent(run) > most, REAP_TIMEOUT)
+        expect(
+            run.status is not None,
+            "the end of the program when its command has ended",
+            f"one that goes on: {run.summary()}",
+            "The command has left a process behind. PID 1 reaps all that end, but when the "
+            "command was it, PID 1 ends at once, and the kernel ends whoever is left.",
+        )
+        expect(
+            run.status == status,
+            "a program that ends with the status of its command",
+            f"status {run.status}" if run.status in (0, 1, 7, 255) else "another status",
+            "That was the status of an orphan, which failed before. Whose status counts?"
+            if run.status == 7
+            else "The status goes two steps: from the command to PID 1, and from PID 1 to you. "
+            "What `wait` gives becomes a number by `os.waitstatus_to_exitcode`.",
+        )
 
 
-def _namespace(process: Process, kind: str) -> int:
-    """Return a process's namespace of a kind; 0 for a process that has ended meanwhile."""
-    try:
-        return procfs.namespaces(process.pid)[kind]
-    except (OSError, KeyError):
-        return 0
+def _left(run: SandboxedRun) -> list[Process]:
+    """Return the orphans that are still in the table, zombies or not."""
+    return [process for process in run.processes() if process.name == "orphans"]
 
 
-def _capabilities(process: Process) -> int:
-    return int(procfs.status(process.pid)["CapEff"], 16)
+def _spent(run: SandboxedRun) -> float:
+    return sum(seconds for _, seconds in used(run).values())
 
 
-def _every_capability() -> int:
-    return (2 << int(Path("/proc/sys/kernel/cap_last_cap").read_text())) - 1
+def _adopted(run: SandboxedRun) -> bool:
+    """Whether the sleep that the command leaves behind is PID 1's child."""
+    sleep, first = run.find(*SLEEP), _first(run)
+    return bool(sleep and first and sleep.ppid == first.pid)
+
+
+def _first(run: SandboxedRun) -> Process | None:
+    """Return PID 1 of the container that is run."""
+    return next((p for p in run.processes() if len(p.pids) > 2 and p.pids[-1] == 1), None)
+
+
+def _state(pid: int) -> str:
+    found = procfs.process(pid)
+    return found.state if found else ""

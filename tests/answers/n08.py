@@ -2,64 +2,152 @@
 
 from tests.answers.stub import solved
 
-MAPS = """
-import os
+INIT = """
+import os, signal, sys
 from labkit import linux
-linux.unshare(linux.CLONE_NEWUSER)
-for file, line in {lines}:
-    with open(f"/proc/self/{{file}}", "w") as kernel:
-        kernel.write(line)
-os.execvp("sleep", ["sleep", "1000"])
+command = sys.argv[1:]
+pid = linux.clone({flags})
+if pid == 0:
+    {before}
+    child = os.fork()
+    if child == 0:
+        os.execvp(command[0], command)
+    {wait}
+_, status = os.waitpid(pid, 0)
+{end}
 """
-UID, DENY, GID = ("uid_map", "1234 0 1"), ("setgroups", "deny"), ("gid_map", "1234 0 1")
-GIVEN_AWAY = """
-    import struct
-    libc = ctypes.CDLL(None)
-    none = struct.pack("6I", *[0xFFFFFFFF & ~(1 << CAP_SYS_ADMIN), 0xFFFFFFFF, 0] * 2)
-    libc.capset(struct.pack("Ii", 0x20080522, 0), none)
+PID = "linux.CLONE_NEWPID"
+ONE = "_, status = os.waitpid(child, 0); os._exit(os.waitstatus_to_exitcode(status))"
+ANY = "_, status = os.wait(); os._exit(os.waitstatus_to_exitcode(status))"
+LOOP = "[None for _ in iter(os.wait, None) if _[0] == child and os._exit(_[1] >> 8)]"
+END = "sys.exit(os.waitstatus_to_exitcode(status))"
+FIRST_FAILURE = "[0 for p, s in iter(os.wait, None) if (p == child or s) and os._exit(s >> 8)]"
+KEPT = """
+    ended = code = 0
+    while ended != child:
+        ended, status = os.wait()
+        code = code or os.waitstatus_to_exitcode(status)
+    os._exit(code)"""
+LAST_FAILURE = """
+    ended = code = 0
+    while ended != child:
+        ended, status = os.wait()
+        code = os.waitstatus_to_exitcode(status) or code
+    os._exit(code)"""
+SHIFTED = """
+    ended = 0
+    while ended != child:
+        ended, status = os.wait()
+    os._exit(status >> 8)"""
+ALL = """
+    while True:
+        try:
+            _, status = os.wait()
+        except ChildProcessError:
+            os._exit(os.waitstatus_to_exitcode(status))"""
+ITS_OWN = """
+    code = 0
+    while True:
+        try:
+            ended, status = os.wait()
+            code = os.waitstatus_to_exitcode(status) if ended == child else code
+        except ChildProcessError:
+            os._exit(code)"""
+WAITS = """
+    ended = 0
+    while ended != child:
+        ended, status = os.wait()
+    import time
+    end = time.{clock}() + {seconds}
+    {late}
+    os._exit(os.waitstatus_to_exitcode(status))"""
+LATE = WAITS.format(clock="monotonic", seconds=2, late="time.sleep(2)")
+LATE_AND_BUSY = WAITS.format(
+    clock="process_time", seconds=2, late="while time.process_time() < end: pass"
+)
+AGAIN = """
+    ended = 0
+    while ended != child:
+        ended, status = os.waitpid(-1, os.WNOHANG)
+    os._exit(os.waitstatus_to_exitcode(status))"""
+IF = "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n"
+IGNORE = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+FORKS = """
+import os, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "1000"])
+    os._exit(0)
+while True:
+    os.wait()
 """
-DROP = "    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)\n"
-DROP_ALL = "    for number in range(41):\n        ctypes.CDLL(None).prctl(24, number, 0, 0, 0)\n"
-SLEEP = "sleep 1000"
-DEEP = "M = 'python3 -S mydocker/main.py run -e PATH -e PYTHONPATH'\n"
-TWO = DEEP + "command = f'{M} {M} sleep 1000'\nprediction = {'pid': 2, 'user': 1}"
-USERS = DEEP + "command = f'{M} {M} {M} sleep 1000'\nprediction = {'pid': 3, 'user': 3}"
-PIDS = DEEP + "command = f'{M} {M} {M} sleep 1000'\nprediction = {'pid': 1, 'user': 1}"
-BARE = TWO.replace(" -e PATH -e PYTHONPATH", "")
 
 WRONG = {
     "08.1": [
-        (MAPS.format(lines=()), "still empty"),
-        ("import os\nos.execvp('sleep', ['sleep', '1000'])", "is not a namespace"),
-        (MAPS.format(lines=[UID]), "after `deny`"),
-        (MAPS.format(lines=[UID, GID, DENY]), "in which order"),
-        (MAPS.format(lines=[("uid_map", "0 1234 1"), DENY, GID]), "which ID is outside"),
-        (MAPS.format(lines=[("uid_map", "0 0 1"), DENY, GID]), "the ID inside"),
-        ("print('uid=1234 gid=1234')", "becomes `sleep`"),
+        (INIT.format(flags=PID, before="", wait=ONE, end=END), "20 zombies"),
+        (INIT.format(flags=PID, before="", wait=ANY, end=END), "must not end before"),
+        (INIT.format(flags=PID, before="", wait=LOOP, end=""), "two steps"),
+        (INIT.format(flags=PID, before=IGNORE, wait=ONE, end=END), "ignores SIGCHLD"),
+        (INIT.format(flags="0", before="", wait=LOOP, end=END), "CLONE_NEWPID"),
+        ("print('PID 1: no zombies')", "must not end before"),
+        (INIT.format(flags=PID, before="", wait=FIRST_FAILURE, end=END), "must not end before"),
+        (INIT.format(flags=PID, before="", wait=KEPT, end=END), "Whose status counts"),
+        (INIT.format(flags=PID, before="", wait=LAST_FAILURE, end=END), "Whose status counts"),
+        (INIT.format(flags=PID, before="", wait=SHIFTED, end=END), "knows nothing of signals"),
+        (INIT.format(flags=PID, before="", wait=ALL, end=END), "when the command was it"),
+        (INIT.format(flags=PID, before="", wait=ITS_OWN, end=END), "when the command was it"),
+        (INIT.format(flags=PID, before="", wait=LATE, end=END), "ends at once"),
+        (INIT.format(flags=PID, before="", wait=LATE_AND_BUSY, end=END), "ends at once"),
+        (INIT.format(flags=PID, before="", wait=AGAIN, end=END), "again and again"),
     ],
     "08.2": [
-        (solved("08.2", DROP, GIVEN_AWAY), "again after exec"),
-        (solved("08.2", DROP, "    print('CapEff: no CAP_SYS_ADMIN')\n"), "again after exec"),
-        (solved("08.2", DROP, DROP_ALL), "number 21"),
-        (solved("08.2", "CAP_SYS_ADMIN, 0", "1 << CAP_SYS_ADMIN, 0"), "not its bit"),
+        (solved("08.2", "if number == 15", "if True"), "Only SIGTERM"),
+        (solved("08.2", "number = linux.SIGINT", "print('SIGINT')"), "got SIGTERM"),
+        (solved("08.2", "number == 15", "number == SIGTERM"), "says why not"),
         (
-            solved("08.2", DROP, "", '    log("info", "init come on")\n', GIVEN_AWAY),
-            "for the mounts",
+            solved(
+                "08.2",
+                "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n",
+                "",
+                "        os.kill(child, number)",
+                "        os.kill(child, number)\n    if number == 15:\n        number = 2",
+            ),
+            "before the signal is sent",
         ),
+        (solved("08.2", IF, "    number = {15: 2, 2: 15}.get(number, number)\n"), "Only SIGTERM"),
+        (solved("08.2", IF, f"{IF}        os.killpg(child, 15)\n"), "replaces it"),
+        (solved("08.2", IF, "    if number == 15:\n        os.killpg(child, 2)\n"), "replaces it"),
+        (solved("08.2", IF, "    if number in (1, 15):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("08.2", IF, "    if number in (12, 15):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("08.2", IF, "    if number <= 15:\n        number = 2\n"), "Only SIGTERM"),
+        (solved("08.2", IF, "    if number in (15, 28):\n        number = 2\n"), "Only SIGTERM"),
+        (solved("08.2", IF, f"{IF}        os.kill(child, number)\n"), "replaces it"),
+        (solved("08.2", IF, f"{IF}    os.kill(child, number)\n"), "replaces it"),
+        (
+            solved("08.2", IF, f"{IF}    if number == 1:\n        os.kill(child, 1)\n"),
+            "replaces it",
+        ),
+        (solved("08.2", IF, f"{IF}    if number > 31:\n        return\n"), "says why not"),
     ],
     "08.3": [
-        (USERS, "When does `new_parent_process` ask"),
-        (PIDS, "holds one number for each"),
-        (USERS.replace("'user': 3", "'user': True"), "When does `new_parent_process` ask"),
-        (TWO, "Three are wanted"),
-        (BARE, "environment"),
-        ("print('3 pid, 1 user')", "Write `prediction = …`"),
-        (TWO.replace("sleep 1000'", "unshare -pf sleep 1000'").replace("2", "3"), "Three are"),
+        ('prediction = {"A": 143, "B": 137, "C": 143, "D": 4}', "no handler"),
+        ('prediction = {"A": 3, "B": 137, "C": 143, "D": 4}', "from outside"),
+        ('prediction = {"A": 3, "B": 3, "C": 3, "D": 4}', "somebody else is PID 1"),
+        ('prediction = {"A": 3, "B": 3, "C": 143, "D": 3}', "sets up a handler"),
+        ('prediction = {"A": "3", "B": "3", "C": "143", "D": "4"}', "A number between"),
+        ("print(3, 3, 143, 4)", "Write `prediction = …`"),
+        ("prediction = [3, 3, 143, 4]", "Leave the letters"),
     ],
     "08.4": [
-        ("grep -ao 'word-[0-9a-f]*' /proc/*/cmdline > found", "Whose `/proc`"),
-        ("mount -t proc proc /proc; ps -ef > found", "Whose `/proc`"),
-        ("umount /proc; cat /proc/*/cmdline", "`… > found`"),
-        ("echo word-0123456789abcdef > found", "Whose `/proc`"),
+        (FORKS, "A session of its own"),
+        (
+            "import os\nos.execvp('setsid', ['setsid', 'nohup', 'sleep', '1000'])",
+            "ends when it does",
+        ),
+        ("import os\nos.setsid()", "your program has ended"),
+        ("print('sleep 1000 goes on')", "os.execvp"),
     ],
 }
