@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from labkit.course import workbook
+from labkit.course import renumbered, workbook
 from labkit.exercise.verdict import cells
 
 MAX_UNPACKED = 2_000_000_000  # bytes of all zip files together
@@ -112,7 +112,11 @@ class _Search:
         for place, learner in sorted(names.items(), key=lambda item: item[1]):
             found: dict[str, list[Path]] = {}
             for path in self.notebooks[place]:
-                found.setdefault(path.name[:2], []).append(path)
+                if now := renumbered.NAMES.get(path.name):
+                    why = f"it is of a course before 06 became two, in which {now[:2]} was"
+                    self._unusable(place / path.name, f"{why} {path.name[:2]}; grade it with that")
+                else:
+                    found.setdefault(path.name[:2], []).append(path)
             for number, paths in sorted(found.items()):
                 if number not in known:
                     for path in paths:

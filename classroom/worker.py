@@ -262,7 +262,7 @@ def _pids() -> set[int]:
 
 
 def _lives(pid: int) -> bool:
-    """Tell a process from a zombie, of which notebook 07 makes a hundred."""
+    """Tell a process from a zombie, of which notebook 08 makes a hundred."""
     return _read(pid, "stat").rpartition(") ")[2][:1] not in ("", "Z")
 
 

@@ -24,7 +24,7 @@ from labkit import linux, sandbox
 from labkit.course import workbook
 
 PYTHON = "python -S -c pass"
-RUNTIME, RUN = "mydocker, version 6", "labkit run"
+RUNTIME, RUN = "mydocker, version 7", "labkit run"
 ROUNDS = int(os.environ.get("ROUNDS", "40"))
 ROOT = Path(__file__).resolve().parent.parent
 FIVE = ["--uts", "--pid", "--fork", "--mount-proc", "--net", "--ipc"]
@@ -103,8 +103,8 @@ def candidates(folder: Path) -> dict[str, Callable[[], float]]:
         for runtime in ("crun", "runc"):
             found[runtime] = process([runtime, "run", f"labkit-bench-{os.getpid()}"], folder)
     found["mydocker, version 3"] = process(own("05"), folder)
-    found["mydocker, version 5"] = process(own("07"), folder)
-    found[RUNTIME] = process(own("08"), folder)
+    found["mydocker, version 6"] = process(own("08"), folder)
+    found[RUNTIME] = process(own("09"), folder)
     found[RUN] = process([labkit, "run", true], folder)
     return found
 

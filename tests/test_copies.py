@@ -13,7 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from labkit import places
-from labkit.course import copies, workbook
+from labkit.course import copies, progress, renumbered, workbook
 from labkit.course.workbook import WorkbookError
 from tests.helpers.course import ROOT
 
@@ -433,3 +433,31 @@ def test_a_name_that_can_name_no_file(opened, name):
 def test_before_the_first_start_there_is_nothing_to_hand_in(course):
     with pytest.raises(WorkbookError, match=r"there are no notebooks of yours in .*; make lab"):
         copies.hand_in("ada")
+
+
+def test_copies_and_progress_of_before_06_became_two_get_the_numbers_of_now_once(course):
+    books = course / "notebooks"
+    for old in renumbered.NAMES:
+        write(books / old, f"%notebook {old[:2]}")
+    copies.prepare()
+    begun = '%notebook 07\n%%answer 07.1\ncheck("07.1")\nhint("06.3")\n"%%answer 07.12, 07"'
+    write(course / "mine/07-the-job-of-pid-1.ipynb", begun)
+    for number in ("05.1", "06.1", "06.3", "07.1", "08.2"):
+        progress.mark(number)
+    for old, new in renumbered.NAMES.items():
+        (books / old).unlink()
+        write(books / new, f"%notebook {new[:2]} as it is now")
+    said = copies.prepare()
+    beside = "08-the-job-of-pid-1.newer.ipynb"
+    assert said == [
+        "Notebook 06 became 06 and 07; your copies and progress of 06 to 08 are now 07 to 09.",
+        f"08-the-job-of-pid-1.ipynb: the course has a newer one; it lies beside yours as {beside}.",
+    ]
+    assert copies.prepare() == []
+    now = [*renumbered.NAMES.values(), beside]
+    assert names(course) == sorted(["03-three.ipynb", "04-four.ipynb", "work", *now])
+    assert sources(course / "mine/08-the-job-of-pid-1.ipynb") == [
+        '%notebook 08\n%%answer 08.1\ncheck("08.1")\nhint("07.1")\n"%%answer 07.12, 07"'
+    ]
+    assert sources(course / "mine/09-without-root.ipynb") == ["%notebook 09 as it is now"]
+    assert list(progress.passed()) == ["05.1", "06.1", "07.1", "08.1", "09.2"]

@@ -196,7 +196,7 @@ def test_ctrl_z_stops_it_and_fg_goes_on(options):
         p.wait()
 
 
-@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], []])
 def test_what_the_terminal_stops_before_it_has_begun_can_be_ended(upto):
     # timeout(1) puts its command in the background, where -it stops it.
     line = " ".join(["timeout", "2", *RUN, *upto, "-it", "true"])
@@ -463,7 +463,7 @@ def test_a_reader_that_leaves_ends_it(options):
         assert person.settings() == person.before
 
 
-@pytest.mark.parametrize("upto", [["--upto", "07"], []])
+@pytest.mark.parametrize("upto", [["--upto", "08"], []])
 @pytest.mark.parametrize(("command", "status"), [("exit 4", 4), ("exec nosuch", 127)])
 @pytest.mark.parametrize("options", [[], ["--init"]])
 def test_a_log_that_nobody_reads_is_no_signal_for_the_command(upto, options, command, status):

@@ -160,7 +160,7 @@ def test_no_descriptor_of_ours_leaks_into_the_command():
     os.close(writer)
 
 
-@pytest.mark.parametrize("upto", ["06", "07", "08"])
+@pytest.mark.parametrize("upto", ["06", "07", "08", "09"])
 def test_nor_does_one_above_the_limit_that_was_set_after_it_was_opened(upto):
     line = f'exec 50</dev/null; ulimit -n 20; exec {LABKIT} run --upto {upto} "$@"'
     command = ["bash", "-c", line, "bash", "sh", "-c", "ls -1 /proc/$$/fd"]

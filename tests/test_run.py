@@ -86,7 +86,7 @@ def test_a_command_that_cannot_be_started(command, status, words):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to somebody else")
-@pytest.mark.parametrize("upto", [["--upto=05"], ["--upto=06"], ["--upto=07"], ["-e", "PATH"]])
+@pytest.mark.parametrize("upto", [["--upto=05"], ["--upto=06"], ["--upto=08"], ["-e", "PATH"]])
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [("nosuch", 127, "not found"), ("plain", 126, "permission denied")],
@@ -105,7 +105,9 @@ def test_a_folder_on_path_that_may_not_be_entered_holds_nothing(
     assert run.returncode == status
 
 
-@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], [], ["--init"]])
+@pytest.mark.parametrize(
+    "upto", [["--upto", "06"], ["--upto", "07"], ["--upto", "08"], [], ["--init"]]
+)
 @pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), ("/etc/passwd", 126)])
 def test_the_status_is_the_same_where_nobody_can_be_told(upto, command, status):
     with open("/dev/full", "w") as full:
@@ -137,8 +139,8 @@ def test_output_errors_and_an_empty_input_without_ti():
     assert (run.stdout, run.stderr, run.returncode) == ("out\n", "err\n", 0)
 
 
-@pytest.mark.parametrize("upto", ["05", "07"])
-def test_before_version_6_the_commands_environment_is_ours(upto):
+@pytest.mark.parametrize("upto", ["05", "08"])
+def test_before_version_7_the_commands_environment_is_ours(upto):
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/mine", "LC_ALL": "C.UTF-8"}
     plain = subprocess.run(["env"], env=environment, capture_output=True, text=True).stdout
     run = labkit("run", "--upto", upto, "env", env=environment)

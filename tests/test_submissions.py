@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from classroom import submissions
-from labkit.course import workbook
+from labkit.course import renumbered, workbook
 
 BOOK = workbook.notebook("03")[1]
 
@@ -160,3 +160,13 @@ def test_a_zip_file_that_cannot_be_read_gets_a_line(tmp_path, damage):
     assert all_ == []
     assert problem.startswith(f"cannot use {one}: it cannot be unpacked: ")
     assert "Traceback" not in problem
+
+
+@pytest.mark.parametrize(("old", "new"), renumbered.NAMES.items())
+def test_one_of_before_notebook_06_became_two_gets_a_line(tmp_path, old, new):
+    one = pack(tmp_path / "hand-in-anna.zip", old, BOOK.name)
+    why = f"it is of a course before 06 became two, in which {new[:2]} was {old[:2]}"
+    assert found(one) == (
+        [("anna", BOOK.name)],
+        [f"cannot use {tmp_path}/anna/{old}: {why}; grade it with that"],
+    )

@@ -24,7 +24,7 @@ def run(*words, **options):
 
 
 @pytest.mark.parametrize("option", ["-it", "-ti"])
-@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], ["--upto", "08"], []])
 def test_the_terminal_is_the_containers_own_and_its_controlling_one(upto, option):
     with Person(*RUN, *upto, option, "sh") as person:
         person.read_until(b"# ")
@@ -61,7 +61,7 @@ def test_the_end_of_a_pipe_is_the_end_of_the_input(options, text):
     assert run(*options, "cat", input=text).stdout.replace(b"\r\n", b"\n") == text
 
 
-@pytest.mark.parametrize("upto", [["--upto", "06"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], []])
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000, 8_000_000])
 def test_output_of_any_size_and_any_bytes(upto, size):
     make = (
@@ -85,7 +85,7 @@ def test_input_of_any_size():
     assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], []])
 @pytest.mark.parametrize("options", [["-it"], ["-i"]])
 def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -107,7 +107,7 @@ def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
             launcher.kill()
 
 
-@pytest.mark.parametrize("upto", ["06", "07", "08"])
+@pytest.mark.parametrize("upto", ["07", "08", "09"])
 @pytest.mark.parametrize("options", [[], ["-i"], ["-it"]])
 def test_with_more_descriptors_than_select_takes(upto, options):
     program = str(workbook.install(workbook.runtime(upto)) / "mydocker" / "main.py")
@@ -146,7 +146,7 @@ os.read(ended, 1)
 """
 
 
-@pytest.mark.parametrize("upto", ["--upto=06", "--upto=07", "--upto=08"])
+@pytest.mark.parametrize("upto", ["--upto=06", "--upto=07", "--upto=08", "--upto=09"])
 def test_without_a_terminal_that_it_may_use_it_says_so(upto):
     line = f"{LABKIT} run {upto} -it echo begun; echo status $?"
     with Person(sys.executable, "-c", ORPHAN, "sh", "-c", line) as person:

@@ -1,4 +1,4 @@
-"""`make steady NN=07`: one notebook fifty times by nbval, while other work wants the processor.
+"""`make steady NN=08`: one notebook fifty times by nbval, while other work wants the processor.
 
 A notebook is steady when all of them pass, as root and as an ordinary user; the Makefile starts
 this once for each. RUNS=10 runs it less often. What a run that failed said is in build/steady.
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     try:
         number, path = workbook.notebook("".join(words))
     except workbook.WorkbookError as error:
-        print(f"make steady: {error}. For example: make steady NN=07", file=sys.stderr)
+        print(f"make steady: {error}. For example: make steady NN=08", file=sys.stderr)
         return 2
     user = "root" if os.geteuid() == 0 else "an ordinary user"
     print(f"{path.name}, {RUNS} times, as {user}: ", end="", flush=True)

@@ -37,7 +37,7 @@ deliver() {
     > /etc/systemd/system/labkit.service
   rm -r "$unpacked"
   chmod a+r "$course"
-  # Who works as root may give that power up (notebook 08 does), and must still get to the course.
+  # Who works as root may give that power up (notebook 09 does), and must still get to the course.
   chmod a+x "$home"
   as_user labkit-course deliver "$course" "$folder"
   # With nbval: a class VM may lie where no network is, and must show what it promises there, too.

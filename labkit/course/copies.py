@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.course import workbook
+from labkit.course import renumbered, workbook
 from labkit.course.workbook import WorkbookError
 
 # Name to digest of the sources that were copied, or that were last laid beside the learner's.
@@ -44,6 +44,7 @@ def prepare() -> list[str]:
             why = str(getattr(error, "stderr", "") or error).strip()
             said.append(f"What you changed in notebooks/ could not be moved to {folder}: {why}")
         said += [f"notebooks/{name} was yours; it is now {folder / name}." for name in moved]
+    said += renumbered.renumber(folder, record, _digest)
     for path in workbook.notebooks(workbook.NOTEBOOKS).values():
         try:
             now = digest(path)

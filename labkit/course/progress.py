@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -66,6 +66,21 @@ def reset(number: str | int | None = None) -> int:
         for name in names:
             del found[name]
     return len(names)
+
+
+def rename(numbers: Mapping[str, str]) -> None:
+    """Give what was passed the numbers that its exercises have now.
+
+    Args:
+        numbers: old to new; what is not in it stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _update() as found:
+        renamed = {numbers.get(name, name): when for name, when in found.items()}
+        found.clear()
+        found |= renamed
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARG
   --delivered   from the notebooks as they were delivered, not from your copies
 
 The other options are the runtime's own, such as -i and -t; each version knows more of them.
-From notebook 08 on the runtime makes its own user namespace and is started as it is; earlier
+From notebook 09 on the runtime makes its own user namespace and is started as it is; earlier
 versions are started in a sandbox, as in the notebooks, where they have the rights that they need.
 """
 MAIN = "mydocker/main.py"

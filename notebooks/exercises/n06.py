@@ -1,4 +1,4 @@
-"""Notebook 06: a real terminal."""
+"""Notebook 06: a terminal of its own."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, observed, rests, stat_of, waits_for
+from labkit.exercise.observe import STAYS, expect, observed, stat_of, waits_for
 from labkit.procfs import Process
 
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
-OUTPUT_FLAGS, LOCAL_FLAGS, CHARACTERS = 1, 3, 6  # where tcgetattr has them
+OUTPUT_FLAGS = 1  # where tcgetattr has them
 
 
 @exercise(
@@ -24,7 +24,7 @@ OUTPUT_FLAGS, LOCAL_FLAGS, CHARACTERS = 1, 3, 6  # where tcgetattr has them
     "`os.login_tty(theirs)` does the three steps of the child at once.",
 )
 def a_terminal_for_sleep(answer: Answer) -> str:
-    """The sleep leads a session whose controlling terminal is its input."""
+    """The sleep leads a session whose controlling terminal is its three streams."""
     stay = (
         "Wait for it with `os.waitpid(pid, 0)`, and keep your end of the terminal open as long: "
         "when that is closed, the kernel sends SIGHUP to the session."
@@ -44,14 +44,15 @@ def a_terminal_for_sleep(answer: Answer) -> str:
             "What was open before counts for nothing. The leader opens the terminal after "
             "`os.setsid()`, or asks for it with the request `termios.TIOCSCTTY`.",
         )
+        others = [fd for fd in (0, 1, 2) if _device(sleep, fd) != terminal]
         expect(
-            _device(sleep, 0) == _device(sleep, 1) == terminal,
-            "that terminal as input and output of `sleep`",
-            f"{_kind(sleep)} as its input",
+            not others,
+            "that terminal at descriptors 0, 1 and 2 of `sleep`",
+            f"something else at {' and '.join(map(str, others))}",
             "`os.dup2(terminal, 0)`, and the same for 1 and 2.",
         )
         waits_for(run, sleep.pid)
-        return "`sleep` leads its session, and its input is the controlling terminal"
+        return "`sleep` leads its session, and its three streams are the controlling terminal"
 
 
 @exercise(
@@ -108,72 +109,6 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
     return "into a pipe `\\n` stays `\\n`, at a terminal it becomes `\\r\\n`"
 
 
-@exercise(
-    "06.3",
-    PYTHON,
-    "After SIGKILL no line of yours runs, not `finally`, not `atexit`, no handler. Somebody else "
-    "has to do it: another process.",
-    "`os.fork()` before `ready`. The child waits in `os.read` on a pipe, until nobody is left who "
-    "could write to it.",
-    "The child first closes its own copy of the end that you hold, or it waits for itself.",
-)
-def be_the_keeper(answer: Answer) -> str:
-    """The terminal is raw while the program runs, and as before when SIGKILL has ended it."""
-    ours, fresh_terminal = os.openpty()
-    fresh = termios.tcgetattr(fresh_terminal)
-    fresh[CHARACTERS][termios.VERASE] = b"\x08"  # not as every terminal is
-    os.close(ours)
-    os.close(fresh_terminal)
-    for patient in (False, True):  # or who gives it back after a while would pass by luck
-        _killed(answer, fresh, patient)
-    return "raw while the program ran, and as before when SIGKILL had ended it"
-
-
-def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
-    """Run the answer, for a while where it shall be `patient`, end it by SIGKILL, and look.
-
-    The terminal was `fresh`: with these settings.
-    """
-    program = (sys.executable, PYTHON)
-    peculiar = ("sh", "-c", 'stty erase ^H; exec "$@"', "sh")
-    with answer.outlived(*peculiar, *program, terminal=True) as run:
-
-        def raw() -> bool:
-            return _is_raw(_settings(run.program))
-
-        run.until(lambda: run.find("sleep", "2000") or ("ready" in run.output and raw()))
-        stays = "a program that prints `ready` and stays"
-        hint = "The last three lines need no change. What the program printed says why it ended."
-        started = expect(run.find(*program), stays, "one that has ended", hint)
-        hint = "Leave the last three lines as they are."
-        expect("ready" in run.output, stays, "one that prints nothing", hint)
-        rests(run)
-        expect(
-            raw() and not (patient and run.until(lambda: not raw())),
-            "a raw terminal while the program runs",
-            "one that is not",
-            "It has to be raw when you say `ready`, and as long as you run: nobody knows how long.",
-        )
-        os.kill(started.pid, 9)
-        back = run.until(lambda: run.find("sleep", "2000") and _settings(run.program) == fresh)
-        expect(
-            back or raw(),
-            "a terminal as it was, after SIGKILL",
-            "one with other settings than before",
-            "Not what every terminal has is wanted, but what this one had: `settings`.",
-        )
-        left = run.find(*program)
-        expect(
-            back,
-            "a terminal as it was, after SIGKILL",
-            "a raw one, and " + ("a process of yours that waits" if left else "nobody is left"),
-            "What does it wait for? It may hold the other end of its pipe itself: close that "
-            "first. Or is it the child that is to be ended? It was the parent who got SIGKILL."
-            if left
-            else "Who is left when you are gone, and how does he hear of it?",
-        )
-
-
 def _session(process: Process) -> tuple[int, int]:
     """Return the PID of a process's session's leader, and its controlling terminal's device."""
     _state, _parent, _group, session, terminal, *_ = stat_of(process.pid)
@@ -203,10 +138,6 @@ def _inside(answer: Answer, script: str, *, terminal: bool = True) -> list[Any]:
 def _adds_return(settings: list[Any]) -> bool:
     flags = settings[OUTPUT_FLAGS]
     return bool(flags & termios.OPOST and flags & termios.ONLCR)
-
-
-def _is_raw(settings: list[Any]) -> bool:
-    return not settings[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
 
 
 def _settings(process: Process) -> list[Any]:

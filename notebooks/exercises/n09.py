@@ -12,6 +12,10 @@ from labkit.procfs import Process
 MYDOCKER = (sys.executable, "mydocker/main.py", "run")
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 CAP_SYS_ADMIN = 21  # linux/capability.h
+MAPS = {
+    "PermissionError": "The kernel refused one. In a map the ID inside comes first, then the one "
+    "outside: you are 0 there. Before `gid_map`, `setgroups` takes `deny`.",
+}
 ENVIRONMENT = (
     "What does the inner Python need from its environment? It is clean, and `-e` adds to it."
 )
@@ -28,8 +32,7 @@ def another_number(answer: Answer) -> str:
     """The sleep is user and group 1234 in a user namespace of its own."""
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
     stay = "Your program becomes `sleep`, or waits for it."
-    crash = "Which three files, in which order, and which ID is outside?"
-    with observed(answer.start(), STAYS, stay, crash=crash, blocked=True) as (run, sleep):
+    with observed(answer.start(), STAYS, stay, crash=MAPS, blocked=True) as (run, sleep):
         user, group = {*ids_inside(sleep, "uid")}, {*ids_inside(sleep, "gid")}
         expect(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
