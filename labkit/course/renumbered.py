@@ -13,7 +13,9 @@ NAMES = {
 }
 _NUMBERS = {"06": "07", "06.3": "07.1"}
 _NUMBERS |= {f"0{n}{e}": f"0{n + 1}{e}" for n in (7, 8) for e in ("", ".1", ".2", ".3", ".4")}
-_PLACE = re.compile(r'(%notebook |%%(?:answer|solution) |### |(?:check|hint|solution)\(\\")([\d.]+)')
+_PLACE = re.compile(
+    r'(%notebook |%%(?:answer|solution) |### |(?:check|hint|solution)\(\\")([\d.]+)'
+)
 
 
 def renumber(folder: Path, record: dict[str, str], digest: Callable[[Path], str]) -> list[str]:
