@@ -114,7 +114,7 @@ class _Search:
             for path in self.notebooks[place]:
                 if now := renumbered.NAMES.get(path.name):
                     why = f"it is of a course before 06 became two, in which {now[:2]} was"
-                    self._unusable(place / path.name, f"{why} {path.name[:2]}; grade it with that")
+                    self._refuse(place / path.name, f"{why} {path.name[:2]}; grade it with that")
                 else:
                     found.setdefault(path.name[:2], []).append(path)
             for number, paths in sorted(found.items()):

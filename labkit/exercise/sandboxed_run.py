@@ -223,6 +223,10 @@ class SandboxedRun:
         self.until(lambda: False, idle_timeout=math.inf)
         return None if self.exceeded else self.status
 
+    def send(self, text: str) -> None:
+        r"""Type at its terminal; "\r" is Enter, "\x03" is Ctrl-C."""
+        os.write(self._printed.fileno(), text.encode())
+
     def kill(self, number: int) -> None:
         """Send a signal to the program, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):

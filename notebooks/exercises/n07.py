@@ -1,6 +1,7 @@
 """Notebook 07: a real terminal."""
 
 import os
+import re
 import sys
 import termios
 from collections.abc import Callable
@@ -8,10 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import expect, fail_if_crashed, observed, rests, waits_for
-from labkit.exercise.sandboxed_run import SandboxedRun
+from labkit.exercise.observe import (
+    SLEEP,
+    expect,
+    fail_if_crashed,
+    must_keep_running,
+    observed,
+    rests,
+    waits_for,
+)
+from labkit.exercise.sandboxed_run import CRASH, SandboxedRun
 from labkit.procfs import Process
 
+MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
+KEY = "\x1d"
+HANG_UP_TIMEOUT = 5.0  # seconds, of which the monitor itself waits one
+CRASHED = "Does the rest still work? What it printed says why not."
 LOCAL_FLAGS, CHARACTERS = 3, 6  # where tcgetattr has them
 SIZES = ((33, 121), (44, 99), (25, 132))  # lines and columns: at the start, then two changes
 
@@ -66,6 +79,68 @@ def the_size_follows(answer: Answer) -> str:
             hint = "The first change was passed on, and there may be many."
         waits_for(run, sleep.pid)
     return f"the size of its terminal follows: {', then '.join(map(_words, SIZES))}"
+
+
+@exercise(
+    "07.3",
+    "mydocker/flow.py",
+    '`read` returns what was read. Where our terminal has been closed, that is nothing, `b""`.',
+    "After the `try` you have `data`: look whether the key is in it, and forget it where it is.",
+    "Our terminal is descriptor 0 where `os.isatty(0)`. The container's has another number.",
+)
+def a_key_to_hang_up(answer: Answer) -> str:
+    """Ctrl-] at our terminal ends the container; in a pipe and in an output it is a byte."""
+    answer.script("stay")
+    for typed in (KEY, f"x{KEY}y"):
+        _hangs_up(answer, typed)
+    with answer.start("run", "-it", "sh", "-c", 'read a; echo "got $a"', terminal=True) as run:
+        run.send("abc\r")
+        run.until(lambda: run.status is not None)
+        wanted = "a container that gets what else is typed"
+        fail_if_crashed(run, wanted, CRASHED)
+        hint = "Only what holds byte 29 is the end."
+        expect("got abc" in run.output, wanted, "one that does not", hint)
+    for script, hint in (
+        (f"printf 'a\\035b\\n' | {MYDOCKER} -it cat | od -An -c", "`os.isatty(0)`"),
+        (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which flow is this? `self.source`"),
+    ):
+        with answer.command("sh", "-c", script, terminal=True) as run:
+            run.until(lambda run=run: run.status is not None)  # type: ignore[misc]
+            wanted = f"three bytes and the end of a line, for `{script}`"
+            fail_if_crashed(run, wanted, CRASHED)
+            got = run.output.split()
+            found = f"`{' '.join(got)}`" if got else "nothing"
+            hint = f"Only a person's key counts: {hint}."
+            expect(got[:3] == ["a", "035", "b"], wanted, found, hint)
+    return "the key ends a container with status 129, and passes as a byte where nobody types"
+
+
+def _hangs_up(answer: Answer, typed: str) -> None:
+    """Type something with the key in it at a container that stays, and look what is left."""
+    script = f'{MYDOCKER} -it ./stay; echo "status $?"; exec sleep 2000'
+    run = answer.command("sh", "-c", script, terminal=True)
+    with must_keep_running(run, "a container whose command runs", CRASHED):
+        command = run.until(lambda: run.find(*SLEEP))
+        expect(command, "a container whose command runs", run.summary(), CRASHED)
+        rests(run)
+        run.send(typed)
+        run.until(lambda: run.find("sleep", "2000"), HANG_UP_TIMEOUT)
+        keys = "Ctrl-]" if typed == KEY else "x, Ctrl-] and y at once"
+        wanted = f"the end of `mydocker`, with 129, after {keys}"
+        status = re.search("^status ([0-9]+)$", run.output, re.MULTILINE)
+        hint = "A read may return several keys." if typed != KEY else ""
+        expect(status, wanted, "one that goes on", hint)
+        assert status
+        hint = (
+            "Whoever only leaves does not hang up. Let `Monitor` do it, as for a closed terminal."
+        )
+        expect(
+            status[1] == "129",
+            wanted,
+            f"status {status[1]}",
+            CRASHED if CRASH in run.output else hint,
+        )
+        expect(not run.find(*SLEEP), "a container that is gone", "one that lives on", hint)
 
 
 def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:

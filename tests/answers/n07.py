@@ -26,6 +26,8 @@ AT_START = "\ncopy_size()\n"
 LISTEN = "signal.signal(signal.SIGWINCH, copy_size)"
 BUSY = "while not os.waitpid(pid, os.WNOHANG)[0]:\n    copy_size()\n"
 WAIT = "os.waitpid(pid, 0)\n"
+IF = 'if b"\\x1d" in data and self.source == 0 and os.isatty(0):'
+DATA = '            data = b""  # as if it had been closed'
 
 WRONG = {
     "07.1": [
@@ -51,5 +53,19 @@ WRONG = {
         (solved("07.2", LISTEN, "signal.signal(signal.SIGWINCH, lambda: copy_size())"), "says why"),
         (solved("07.2", "    os.login_tty(theirs)\n", ""), "Leave the other lines"),
         ("print('33 121, 44 99')", "Leave the other lines"),
+    ],
+    "07.3": [
+        (
+            solved("07.3", IF, 'if data == b"\\x1d" and self.source == 0 and os.isatty(0):'),
+            "several",
+        ),
+        (solved("07.3", IF, 'if b"\\x1d" in data:'), "`os.isatty(0)`"),
+        (solved("07.3", IF, 'if b"\\x1d" in data and self.source == 0:'), "`os.isatty(0)`"),
+        (solved("07.3", IF, 'if b"\\x1d" in data and os.isatty(0):'), "which flow"),
+        (solved("07.3", IF, "if self.source == 0 and os.isatty(0):"), "byte 29"),
+        (solved("07.3", IF, 'if "\\x1d" in data:'), "What it printed"),
+        (solved("07.3", DATA, "            os._exit(129)"), "lives on"),
+        (solved("07.3", DATA, "            raise SystemExit"), "Whoever only leaves"),
+        (solved("07.3", DATA, '            data = b"\\x03"'), "returns what was read"),
     ],
 }
