@@ -94,11 +94,8 @@ def _no_container() -> str:
         pid = linux.clone(mounts | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
         if pid == 0:
             flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV
-            try:
-                linux.mount("proc", "/proc", "proc", flags)
-            except OSError as error:
-                print(error.strerror, flush=True)
-            os._exit(0)
+            linux.mount("proc", "/proc", "proc", flags)
+            return 0
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     return _why(lambda: sandbox.run(container, session=True))
@@ -123,11 +120,10 @@ def _read_only() -> str:
 
 def _why(experiment: Callable[[], int]) -> str:
     """Run an experiment apart; return "" or what the kernel said, with the likely reason."""
-    said = forked(experiment).strip().splitlines()
-    if not said:
-        return ""
-    reason = _restriction(said[-1])
-    return f"{said[-1].partition(' Usually: ')[0]} {reason}" if reason else said[-1]
+    last = forked(experiment).strip().rpartition("\n")[2]
+    said = last.rpartition("] ")[2]  # without "OSError: [Errno 1] "
+    reason = said and _restriction(said)
+    return f"{said.partition(' Usually: ')[0]} {reason}" if reason else said
 
 
 def _restriction(said: str) -> str:
