@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.session import Session
 from nbclient import NotebookClient
@@ -126,7 +125,7 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
     cells = [{"cell_type": kind, "source": text, "metadata": {}} for kind, text in found]
     book = from_dict({"cells": cells, "metadata": {}})
     watch, place = None, "the kernel did not start"
-    manager: Any = _manager(folder)
+    manager = _manager(folder)
     client: Any = _Client(
         book,
         km=manager,
@@ -152,25 +151,17 @@ def run(path: Path, folder: Path, limits: Limits) -> tuple[str, set[str]]:
     return _short(problem), _passes(book.cells)
 
 
-def _manager(folder: Path) -> AsyncKernelManager:
+def _manager(folder: Path) -> Any:
     """Return what starts a lab kernel in a hardened sandbox."""
+    manager: Any = AsyncKernelManager(
+        session=_CountingSession(), transport="ipc", connection_file=str(folder / "kernel.json")
+    )
     # However many its processes become, whatever watches them comes first.
     start = ["nice", "-n", str(NICE), sys.executable, "-Ps", "-m", "labkit.hardened", "--kernel"]
-    spec = {
-        "argv": [*start, str(folder), "-f", "{connection_file}"],
-        "env": dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "LABKIT_MINE"), str(folder)),
-        "display_name": "lab",
-        "language": "python",
-    }
-    (folder / "kernels" / "lab").mkdir(parents=True)
-    (folder / "kernels" / "lab" / "kernel.json").write_text(json.dumps(spec))
-    return AsyncKernelManager(
-        kernel_name="lab",
-        kernel_spec_manager=KernelSpecManager(kernel_dirs=[str(folder / "kernels")]),
-        session=_CountingSession(),
-        transport="ipc",
-        connection_file=str(folder / "kernel.json"),
-    )
+    manager.kernel_spec.argv = [*start, str(folder), "-f", "{connection_file}"]
+    homes = ("HOME", "TMPDIR", "IPYTHONDIR", "LABKIT_MINE")
+    manager.kernel_spec.env = dict.fromkeys(homes, str(folder))
+    return manager
 
 
 class _Client(NotebookClient):
