@@ -2,7 +2,7 @@
 
 const RENEW = 20000; // ms; the kernel stops looking when it has heard of no page for 60 s
 
-function render({ model, el, signal }) {
+function render({ model, el }) {
   const gone = document.createElement("p");
   gone.setAttribute("role", "status");
   const draw = () => { el.innerHTML = model.get("html"); }; // escaped where it was drawn
@@ -17,12 +17,15 @@ function render({ model, el, signal }) {
     }
   };
   const timer = setInterval(watch, RENEW);
-  signal.addEventListener("abort", () => clearInterval(timer));
-  document.addEventListener("visibilitychange", watch, { signal });
+  document.addEventListener("visibilitychange", watch);
   model.on("change:html", draw);
   model.on("comm_live_update", watch); // the kernel starts anew, or the page has found it again
   draw();
   watch();
+  return () => {
+    clearInterval(timer);
+    document.removeEventListener("visibilitychange", watch);
+  };
 }
 
 export default { render };

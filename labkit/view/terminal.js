@@ -23,7 +23,7 @@ async function library() {
   return { Xterm: one._term.constructor, Fit: one._fitAddon.constructor };
 }
 
-async function render({ model, el, signal }) {
+async function render({ model, el }) {
   const view = `${Math.random()}`;
   el.classList.add("labkit-terminal");
   el.innerHTML = FRAME;
@@ -143,11 +143,11 @@ async function render({ model, el, signal }) {
   // The kernel takes a comm's first message between two cells only, and later ones where it has
   // last said something: once it has answered, also while a cell runs. So all else comes after.
   send({ type: "hello" });
-  signal.addEventListener("abort", () => {
+  return () => {
     sizes.disconnect();
     themes.disconnect();
     term.dispose();
-  });
+  };
 }
 
 export default { render };
