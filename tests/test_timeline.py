@@ -51,7 +51,7 @@ MARKUP = "</text><script>alert(1)</script>&\x1b[31m\u202e"
 
 
 def of(*events: Event) -> TimeLine:
-    return TimeLine(Recording(RUN, events, ""))
+    return TimeLine(Recording(events, ""))
 
 
 def print_(text: str, **more) -> Event:

@@ -25,7 +25,6 @@ from labkit.trace import seccomp
 
 MAX_EVENTS = 1000  # of one recording
 MAX_TEXT = 4096  # bytes of a text that are kept
-SETTLE_TIMEOUT = 1.0  # seconds after which a tree that goes on changing is taken as it is
 PROMPT_MARK = "\x1b]133;A;"  # begins the mark in the prompts of labkit.shell
 SELF = "/proc/self/exe"
 CLONE_THREAD = 0x00010000  # linux/sched.h
@@ -104,12 +103,10 @@ class Recording:
     """A run, from the command's start to the first prompt or the end.
 
     Attributes:
-        command: the command line.
         events: in the order in which the kernel let them go on.
         output: what the terminal showed.
     """
 
-    command: str
     events: tuple[Event, ...]
     output: str
 
@@ -205,7 +202,7 @@ class _Recorder:
             raise RecordError(f"the run makes more than {MAX_EVENTS} calls; record a shorter one")
         events = list(_with_outcome(self._found))
         timed = (replace(event, time=event.time - events[0].time) for event in events)
-        return Recording(command, tuple(timed), output)
+        return Recording(tuple(timed), output)
 
     def give_up(self) -> None:
         """Let `record` end soon; from any thread."""
@@ -268,15 +265,13 @@ def _settled_tree(root: int) -> Tree:
     still the old one, or it has no command, for some microseconds.
     """
     before: Tree = ()
-    deadline = time.monotonic() + SETTLE_TIMEOUT
     while True:
         # Memory and state may go on changing, and are not what is drawn.
         tree = tuple(
             (depth, replace(p, state="Z" if p.state in "ZX" else "", resident=0))
             for depth, p in procfs.tree(root)
         )
-        settled = tree == before and all(p.command or p.state for _, p in tree)
-        if settled or time.monotonic() > deadline:
+        if tree == before and all(p.command or p.state for _, p in tree):
             return tree
         before = tree
 
