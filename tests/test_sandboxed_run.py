@@ -1,7 +1,6 @@
 """SandboxedRun: a program can not leave it, use more than it may, or leave anything behind."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -131,10 +130,21 @@ def test_it_has_no_input(start):
     assert start("cat").wait() == 0
 
 
-def test_with_a_terminal_it_has_one_of_its_own_with_a_size(start):
-    run = sh(start, "tty; stty size < /dev/tty", terminal=True)  # /dev/tty: that of its session
+def test_with_a_terminal_it_can_be_typed_to(start):
+    run = sh(start, "tty; stty size; read line; echo got $line", terminal=True)
+    assert run.until(lambda: "24 80" in run.output)
+    run.send("hello\r")
     assert run.wait() == 0
-    assert re.fullmatch("/dev/pts/[0-9]+\n24 80\n", run.output)
+    assert run.output.splitlines()[-1] == "got hello"
+    assert run.output.startswith("/dev/pts/")
+
+
+def test_ctrl_c_at_its_terminal_is_a_signal(start):
+    run = sh(start, "trap 'echo got it; exit 3' INT; echo up; sleep 1000", terminal=True)
+    assert run.until(lambda: run.find(*SLEEP))
+    run.send("\x03")
+    assert run.wait() == 3
+    assert "got it" in run.output
 
 
 def test_a_signal_reaches_the_program(start):

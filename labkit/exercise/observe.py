@@ -1,10 +1,12 @@
 """What a judge sees of an answer that runs, and how it says what is wrong with it."""
 
 import contextlib
+import errno
 import io
 import itertools
 import os
 import signal
+import termios
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -172,6 +174,21 @@ def ids_inside(process: Process, kind: str) -> list[int | None]:
         return None
 
     return [inside(int(word)) for word in procfs.status(process.pid)[kind.title()].split()]
+
+
+def at_terminal(process: Process, call: Callable[[int], T]) -> T:
+    """Return what a call returns for the terminal that is a process's input.
+
+    Raises:
+        ProcessLookupError: nobody holds the terminal's other end any more.
+    """
+    try:
+        with io.FileIO(os.open(f"/proc/{process.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)) as terminal:
+            return call(terminal.fileno())
+    except (OSError, termios.error) as error:
+        if error.args[0] != errno.EIO:
+            raise
+        raise ProcessLookupError("its terminal has gone") from None
 
 
 def listed(pid: int) -> set[int]:

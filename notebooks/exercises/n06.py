@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, observed, stat_of, waits_for
+from labkit.exercise.observe import STAYS, at_terminal, expect, observed, stat_of, waits_for
 from labkit.procfs import Process
 
 MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
@@ -132,18 +132,9 @@ def _inside(answer: Answer, script: str, *, terminal: bool = True) -> list[Any]:
     """Return the settings of the terminal of the container that a script starts."""
     run = answer.command("sh", "-c", script, terminal=terminal)
     with observed(run, "a container whose command runs") as (_, command):
-        return _settings(command)
+        return at_terminal(command, termios.tcgetattr)
 
 
 def _adds_return(settings: list[Any]) -> bool:
     flags = settings[OUTPUT_FLAGS]
     return bool(flags & termios.OPOST and flags & termios.ONLCR)
-
-
-def _settings(process: Process) -> list[Any]:
-    """Return the settings of the terminal that is a process's input, as tcgetattr does."""
-    terminal = os.open(f"/proc/{process.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
-    try:
-        return termios.tcgetattr(terminal)
-    finally:
-        os.close(terminal)

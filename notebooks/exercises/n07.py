@@ -4,16 +4,15 @@ import os
 import re
 import sys
 import termios
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import (
     SLEEP,
+    at_terminal,
     expect,
     fail_if_crashed,
-    must_keep_running,
     observed,
     rests,
     waits_for,
@@ -95,7 +94,7 @@ def a_key_to_hang_up(answer: Answer) -> str:
         _hangs_up(answer, typed)
     with answer.start("run", "-it", "sh", "-c", 'read a; echo "got $a"', terminal=True) as run:
         run.send("abc\r")
-        run.until(lambda: run.status is not None)
+        run.wait()
         wanted = "a container that gets what else is typed"
         fail_if_crashed(run, wanted, CRASHED)
         hint = "Only what holds byte 29 is the end."
@@ -105,7 +104,7 @@ def a_key_to_hang_up(answer: Answer) -> str:
         (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which flow is this? `self.source`"),
     ):
         with answer.command("sh", "-c", script, terminal=True) as run:
-            run.until(lambda run=run: run.status is not None)  # type: ignore[misc]
+            run.wait()
             wanted = f"three bytes and the end of a line, for `{script}`"
             fail_if_crashed(run, wanted, CRASHED)
             got = run.output.split()
@@ -119,27 +118,20 @@ def _hangs_up(answer: Answer, typed: str) -> None:
     """Type something with the key in it at a container that stays, and look what is left."""
     script = f'{MYDOCKER} -it ./stay; echo "status $?"; exec sleep 2000'
     run = answer.command("sh", "-c", script, terminal=True)
-    with must_keep_running(run, "a container whose command runs", CRASHED):
-        command = run.until(lambda: run.find(*SLEEP))
-        expect(command, "a container whose command runs", run.summary(), CRASHED)
+    with observed(run, "a container whose command runs", CRASHED):
         rests(run)
         run.send(typed)
         run.until(lambda: run.find("sleep", "2000"), HANG_UP_TIMEOUT)
         keys = "Ctrl-]" if typed == KEY else "x, Ctrl-] and y at once"
         wanted = f"the end of `mydocker`, with 129, after {keys}"
-        status = re.search("^status ([0-9]+)$", run.output, re.MULTILINE)
         hint = "A read may return several keys." if typed != KEY else ""
-        expect(status, wanted, "one that goes on", hint)
-        assert status
+        status = re.search("^status ([0-9]+)$", run.output, re.MULTILINE)
+        status = expect(status, wanted, "one that goes on", hint)
         hint = (
             "Whoever only leaves does not hang up. Let `Monitor` do it, as for a closed terminal."
         )
-        expect(
-            status[1] == "129",
-            wanted,
-            f"status {status[1]}",
-            CRASHED if CRASH in run.output else hint,
-        )
+        why = CRASHED if CRASH in run.output else hint
+        expect(status[1] == "129", wanted, f"status {status[1]}", why)
         expect(not run.find(*SLEEP), "a container that is gone", "one that lives on", hint)
 
 
@@ -205,12 +197,12 @@ def _has_size(
 
 def _size(process: Process) -> tuple[int, int]:
     """Return lines and columns of the terminal that is a process's input."""
-    lines, columns = _at_terminal(process, termios.tcgetwinsize)
+    lines, columns = at_terminal(process, termios.tcgetwinsize)
     return lines, columns
 
 
 def _set_size(process: Process, size: tuple[int, int]) -> None:
-    _at_terminal(process, lambda terminal: termios.tcsetwinsize(terminal, size))
+    at_terminal(process, lambda terminal: termios.tcsetwinsize(terminal, size))
 
 
 def _words(size: tuple[int, int]) -> str:
@@ -222,13 +214,4 @@ def _is_raw(settings: list[Any]) -> bool:
 
 
 def _settings(process: Process) -> list[Any]:
-    return list(_at_terminal(process, termios.tcgetattr))
-
-
-def _at_terminal(process: Process, call: Callable[[int], Any]) -> Any:
-    """Return what a call returns for the terminal that is a process's input."""
-    terminal = os.open(f"/proc/{process.pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
-    try:
-        return call(terminal)
-    finally:
-        os.close(terminal)
+    return list(at_terminal(process, termios.tcgetattr))

@@ -47,12 +47,8 @@ def another_number(answer: Answer) -> str:
             "`/proc/self/uid_map` is still empty. It takes one line: first ID inside, first ID "
             "outside, how many. (Python tells that the kernel refused it when you close the file.)",
         )
-        expect(
-            user == {1234},
-            "user 1234",
-            f"user {_names(user)}",
-            "The first number of the map is the ID inside.",
-        )
+        hint = "The first number of the map is the ID inside."
+        expect(user == {1234}, "user 1234", f"user {_names(user)}", hint)
         expect(
             group == {1234},
             "group 1234",
@@ -119,12 +115,8 @@ def three_deep(answer: Answer) -> str:
             for kind in ("pid", "mnt", "uts", "ipc", "net", "user")
         }
         deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
-        expect(
-            deep == 3,
-            wanted,
-            f"{deep} deep",
-            "The command of one `mydocker run` may be `mydocker run` again. Three are wanted.",
-        )
+        hint = "The command of one `mydocker run` may be `mydocker run` again. Three are wanted."
+        expect(deep == 3, wanted, f"{deep} deep", hint)
         for kind, hint in (
             ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
             ("user", "When does `new_parent_process` ask for a user namespace?"),
@@ -154,12 +146,8 @@ def a_look_outside(answer: Answer) -> str:
         run.wait()
         wanted = "the word in the file `found`"
         found = Path(answer.folder, "found")
-        expect(
-            found.is_file(),
-            wanted,
-            "no such file",
-            "Your script stays in its folder and writes it there: `… > found`.",
-        )
+        hint = "Your script stays in its folder and writes it there: `… > found`."
+        expect(found.is_file(), wanted, "no such file", hint)
         text = found.read_text(errors="replace")
         expect(
             word in text,
