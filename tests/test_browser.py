@@ -75,6 +75,18 @@ def test_ctrl_c_ends_a_command(terminal):
     terminal.wait_for(lambda lines: lines[-1] == "$")
 
 
+def test_ctrl_c_copies_what_is_selected_and_then_ends_a_command(terminal):
+    terminal.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    terminal.type("clear; echo selected words; sleep 1000")
+    terminal.wait_for(lambda lines: lines == ["selected words"])
+    screen = terminal.frame.locator(".xterm-screen").bounding_box()
+    terminal.page.mouse.dblclick(screen["x"] + 20, screen["y"] + 8)
+    terminal.page.keyboard.press("Control+c")
+    assert terminal.page.evaluate("navigator.clipboard.readText()") == "selected"
+    terminal.page.keyboard.press("Control+c")
+    terminal.wait_for(lambda lines: lines == ["selected words", "^C", "$"])
+
+
 def test_ctrl_z_stops_it_and_fg_goes_on(terminal):
     terminal.type("cat")
     terminal.press("Control+z")
