@@ -16,6 +16,7 @@ from tests.helpers.course import ROOT, faults
 from tools.save import METADATA
 
 BOOKS = list(workbook.notebooks().values())
+*LESSONS, QUESTIONS = BOOKS
 
 
 def read(path):
@@ -112,20 +113,39 @@ def test_what_is_set_around_it_changes_no_output(tmp_path):
     assert run.returncode == 0, run.stdout
 
 
+def text_of(book):
+    return "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+
+
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
-def test_its_shape(path):
-    """One H1, no skipped level, a picture with the steps, guesses, exercises, a recap."""
+def test_its_headings_and_links(path):
+    """One H1, no skipped level, a picture with the steps, and links that lead somewhere."""
     book = read(path)
-    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-    levels = [len(mark) for mark in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    levels = [len(mark) for mark in re.findall(r"^(#+) ", text_of(book), re.MULTILINE)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(now - before <= 1 for before, now in pairwise(levels))
     assert "four_steps(" in book.cells[1].source
+    for target in re.findall(r"\]\(([^)]+\.ipynb)\)", text_of(book)):
+        assert (path.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
+def test_its_shape(path):
+    """Guesses, a failure, exercises, a recap."""
+    text = text_of(read(path))
     for word in ("**Guess", "Break it", "## Exercises", "## In real runtimes", "## Recap"):
         assert word in text, word
-    for target in re.findall(r"\]\(([^)]+\.ipynb)\)", text):
-        assert (path.parent / target).is_file(), target
+
+
+def test_each_question_has_an_experiment_and_then_an_answer():
+    cells = read(QUESTIONS).cells
+    asked = [n for n, cell in enumerate(cells) if cell.source.startswith("### ")]
+    assert len(asked) == 15
+    for n in asked:
+        assert "?" in cells[n].source
+        assert cells[n + 1].outputs
+        assert cells[n + 2].source.startswith("<details>")
 
 
 def test_version_3_is_five_files_of_less_than_150_lines():
