@@ -121,7 +121,7 @@ def test_a_notebook_that_does_not_exist_cannot_be_forgotten(course):
 def test_the_table_in_text(course):
     progress.mark("01.2")
     assert repr(progress.progress()).splitlines() == [
-        "00 Start here  0 of 0",
+        "00 Start here  no exercises",
         "01 One         1 of 2  ○●",
         "02 Two         0 of 1  ○",
         "",

@@ -175,7 +175,7 @@ def _part(path: Path, done: dict[str, str]) -> Part:
     title = _TITLE.search(text)
     names = workbook.exercises(cells, workbook.ANSWER)
     exercises = {f"{name} {titles.get(name, '')}".rstrip(): name in done for name in names}
-    count = f"{sum(exercises.values())} of {len(exercises)}"
+    count = f"{sum(exercises.values())} of {len(exercises)}" if names else "no exercises"
     return Part(path, f"{number} {title[1] if title else path.stem[3:]}", exercises, count)
 
 
