@@ -1,4 +1,4 @@
-"""Version 6 by itself: no root, no sandbox around it, and its options."""
+"""Version 7 by itself: no root, no sandbox around it, and its options."""
 
 import os
 import re
