@@ -4,8 +4,8 @@ Here stand the calls, their flags (plain integers, joined with `|`) and errors t
 themselves: where the kernel refuses, each raises OSError, which names the call, its arguments and
 what usually lies behind the answer. Policy and printing do not belong here.
 
-A container start imports this module twice, so it imports little: not `enum` (4 ms on Python
-3.11), and in place of `signal` its inner half, `_signal`, CPython's own and always loaded.
+A container start imports it, the runtime's copy of it: so it imports little, not `enum` (4 ms on
+Python 3.11), and in place of `signal` its inner half, `_signal`, CPython's own and always loaded.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -13,6 +13,10 @@ import ctypes
 import errno
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
@@ -39,20 +43,6 @@ MNT_DETACH = 2  # linux/fs.h
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000  # linux/fcntl.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-# asm-generic/signal.h
-SIGHUP = 1
-SIGINT = 2
-SIGKILL = 9
-SIGPIPE = 13
-SIGTERM = 15
-SIGCHLD = 17
-SIGCONT = 18
-SIGSTOP = 19
-SIGTSTP = 20
-SIGTTIN = 21
-SIGTTOU = 22
-SIGWINCH = 28
-ALL_SIGNALS = (1 << 64) - 1  # as a mask: bit n-1 stands for signal n
 SI_KERNEL = 0x80  # asm-generic/siginfo.h
 
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914  # linux/sockios.h
@@ -86,7 +76,7 @@ def clone(flags: int = 0) -> int:
             "Cure: call it in a fork, labkit.fork.forked(function)."
         )
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, and six that stay 0
-    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, SIGCHLD)
+    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, _signal.SIGCHLD)
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = _libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
     if pid == 0:
@@ -175,22 +165,32 @@ def restore_signals() -> None:
     would swallow one that comes just before the exec; where our starter ignored it, it stays so.
     SIGCHLD is no matter of Python's: a starter that ignores it would take our children's statuses.
     """
-    for number in (SIGPIPE, _signal.SIGXFSZ, SIGCHLD):
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD):
         _signal.signal(number, _signal.SIG_DFL)
-    if _signal.getsignal(SIGINT) != _signal.SIG_IGN:
-        _signal.signal(SIGINT, _signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 
-def ignored_signals() -> int:
-    """Return which signals this process ignores, as a mask. See sigaction(2)."""
-    every = _signal.valid_signals()
-    return _mask({number for number in every if _signal.getsignal(number) == _signal.SIG_IGN})
+def map_one_id(kind: str, outside: int, pid: int | str = "self") -> None:
+    """Let 0 in a user namespace stand for one ID outside. See user_namespaces(7).
 
-
-def set_signal_mask(mask: int) -> int:
-    """Choose which signals have to wait, and return those that had to. See sigprocmask(2)."""
-    chosen = {number for number in _signal.valid_signals() if mask >> (number - 1) & 1}
-    return _mask(_signal.pthread_sigmask(_signal.SIG_SETMASK, chosen))
+    Args:
+        kind: "uid" or "gid"; for groups, setgroups(2) is switched off first, as the kernel wants.
+        outside: the ID.
+        pid: a process in the namespace.
+    """
+    lines = {"uid_map": f"0 {outside} 1"}
+    if kind == "gid":
+        lines = {"setgroups": "deny", "gid_map": f"0 {outside} 1"}
+    for name, text in lines.items():
+        path = f"/proc/{pid}/{name}"
+        try:
+            with open(path, "w") as file:
+                file.write(text)
+        except OSError as error:
+            cause = "user namespaces are restricted here; `labkit doctor` tells by what"
+            message = f"writing {text!r} to {path}: {error.strerror}. Usually: {cause}."
+            raise OSError(error.errno, message) from None
 
 
 def write(fd: int, data: bytes) -> int:
@@ -198,18 +198,19 @@ def write(fd: int, data: bytes) -> int:
 
     For a process that lets SIGPIPE wait and hears of the reader's end by BrokenPipeError.
     """
-    before = set_signal_mask(ALL_SIGNALS)
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     try:
         return os.write(fd, data)
     except BrokenPipeError:
-        _signal.sigtimedwait([SIGPIPE], 0)
+        _signal.sigtimedwait([_signal.SIGPIPE], 0)
         raise
     finally:
-        set_signal_mask(before)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
-def signalfd(mask: int) -> int:
-    """Return a descriptor for signals that `set_signal_mask` holds back. See signalfd(2)."""
+def signalfd(numbers: "Iterable[int]") -> int:
+    """Return a descriptor for signals that sigprocmask(2) holds back. See signalfd(2)."""
+    mask = sum(1 << (number - 1) for number in numbers)
     signals = (ctypes.c_uint64 * 16)(mask)  # sigset_t: 1,024 bits, of which the kernel uses 64
     return _checked(_libc.signalfd(-1, signals, os.O_CLOEXEC), "signalfd", hex(mask))
 
@@ -315,7 +316,3 @@ def _names(flags: int, prefix: str) -> str:
     names = [name for name, bit in known.items() if flags & bit]
     rest = flags & ~sum(known.values())
     return "|".join(names + [hex(rest)] * bool(rest)) or "0"
-
-
-def _mask(numbers: set[int]) -> int:
-    return sum(1 << (number - 1) for number in numbers)

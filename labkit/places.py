@@ -4,6 +4,7 @@ import os
 
 COURSE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 NOTEBOOKS = os.path.join(COURSE, "notebooks")
+LINUX = os.path.join(COURSE, "labkit", "linux.py")  # of which the runtime gets a copy
 # Jupyter starts a kernel in its notebook's folder; `%notebook` changes the working directory.
 try:
     START = os.getcwd()

@@ -137,15 +137,8 @@ def unshare(flags: int) -> None:
     linux.unshare(flags)
     if not flags & linux.CLONE_NEWUSER:
         return
-    maps = {"uid_map": f"0 {user} 1", "setgroups": "deny", "gid_map": f"0 {group} 1"}
-    for name, text in maps.items():  # user_namespaces(7) wants this order
-        try:
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
-        except OSError as error:
-            reason = "user namespaces are restricted here; `labkit doctor` tells by what"
-            message = f"writing {text!r} to /proc/self/{name}: {error.strerror}. Usually: {reason}."
-            raise OSError(error.errno, message) from None
+    linux.map_one_id("uid", user)
+    linux.map_one_id("gid", group)
 
 
 def _be_first_process(
@@ -176,7 +169,7 @@ def _be_first_process(
 
 def _supervise(child: int, session: bool, watched: int | None = None) -> int:
     """Hand signals on to a child, reap whatever ends, and return the child's exit status."""
-    signals = linux.signalfd(linux.ALL_SIGNALS)
+    signals = linux.signalfd(signal.valid_signals())
     waiting = {signals} if watched is None else {signals, watched}
     while True:
         ready = linux.poll(*waiting)

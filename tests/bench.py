@@ -26,7 +26,6 @@ from labkit.course import workbook
 PYTHON = "python -S -c pass"
 RUNTIME, RUN = "mydocker, version 7", "labkit run"
 ROUNDS = int(os.environ.get("ROUNDS", "40"))
-ROOT = Path(__file__).resolve().parent.parent
 FIVE = ["--uts", "--pid", "--fork", "--mount-proc", "--net", "--ipc"]
 IN_A_KERNEL = """
 import os, time
@@ -82,11 +81,10 @@ def process(command: list[str], folder: Path) -> Callable[[], float]:
 
 
 def candidates(folder: Path) -> dict[str, Callable[[], float]]:
-    os.environ["PYTHONPATH"] = str(ROOT)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps compiled files
 
     def own(upto: str) -> list[str]:
-        program = workbook.install(workbook.runtime(upto)) / "mydocker" / "main.py"
+        program = workbook.install(workbook.runtime(upto)) / workbook.START
         return [sys.executable, "-S", str(program), "run", "/bin/true"]
 
     labkit = str(Path(sys.executable).parent / "labkit")

@@ -13,8 +13,8 @@ from labkit import places
 from labkit.course import cache, workbook
 from tests.helpers.course import LABKIT, ROOT, book
 
-SOURCE = "%%source mydocker/main.py\nprint({})\n"
-ALONE = "%%source mydocker/user_namespace.py\npass\n"
+SOURCE = "%%source mydocker/__main__.py\ndef main():\n    print({})\n    return 0\n"
+ALONE = "%%source mydocker/__init__.py\npass\n"
 HEAVY = {"pathlib", "json", "re", "hashlib", "dataclasses", "typing", "tempfile", "ctypes"}
 
 
@@ -83,11 +83,11 @@ def link_elsewhere(course, noted):
 
 
 def edit_the_runtime(course, noted):
-    edit(noted / "mydocker/main.py", "2", "4")
+    edit(noted / "mydocker/__main__.py", "2", "4")
 
 
 def remove_from_the_runtime(course, noted):
-    (noted / "mydocker/user_namespace.py").unlink()
+    (noted / "mydocker/__init__.py").unlink()
 
 
 def add_to_the_runtime(course, noted):
@@ -160,11 +160,11 @@ def test_a_change_while_the_notebooks_are_read_is_seen(course):
 
 @pytest.mark.parametrize("size", [0, 4])
 def test_a_damaged_runtime_is_mended(course, noted, size):
-    path = noted / "mydocker/main.py"
+    path = noted / "mydocker/__main__.py"
     path.write_bytes(path.read_bytes()[:size] + bytes(size))
     assert assemble(course) == str(noted)
-    code = "import sys; sys.path.insert(0, 'mydocker'); import main"
-    run = subprocess.run([sys.executable, "-c", code], cwd=noted, capture_output=True, text=True)
+    program = str(noted / workbook.START)
+    run = subprocess.run([sys.executable, program], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("2\n", "")
 
 

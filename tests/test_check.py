@@ -303,7 +303,10 @@ def test_an_answer_that_is_a_file_of_the_runtime_replaces_it(made_up):
             expect(run.wait() == 3, "status 3", run.summary())
         return "3"
 
-    runtime = {"mydocker/main.py": "import other\n", "mydocker/other.py": "raise SystemExit(4)\n"}
+    runtime = {
+        "mydocker/__main__.py": "from . import other\n",
+        "mydocker/other.py": "raise SystemExit(4)\n",
+    }
     file = made_up(judge_, "mydocker/other.py")
     assert judge(file, "raise SystemExit(3)\n", runtime).passed
     assert "status 4" in judge(file, runtime["mydocker/other.py"], runtime).found

@@ -75,13 +75,11 @@ def test_a_signal_ends_it_with_the_status_that_a_shell_would_give(name):
 
 
 def test_every_status_comes_back_unharmed():
-    program = str(workbook.install(workbook.runtime()) / "mydocker" / "main.py")
-
-    environment = os.environ | {"PYTHONPATH": str(workbook.NOTEBOOKS.parent)}
+    program = str(workbook.install(workbook.runtime()) / workbook.START)
 
     def ends_with(status, *options):
         words = ["-S", program, "run", *options, "sh", "-c", f"exit {status}"]
-        return subprocess.run([sys.executable, *words], env=environment).returncode
+        return subprocess.run([sys.executable, *words]).returncode
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ends_with, range(256))) == list(range(256))
@@ -340,9 +338,9 @@ def kill_the_group(person):
     os.killpg(person.pid, signal.SIGKILL)
 
 
-def kill_the_keeper(person):
-    keepers = [p.pid for _, p in procfs.tree(person.pid) if os.getpgid(p.pid) == p.pid]
-    for pid in keepers:
+def kill_the_watchdog(person):
+    watchdogs = [p.pid for _, p in procfs.tree(person.pid) if os.getpgid(p.pid) == p.pid]
+    for pid in watchdogs:
         if pid != person.pid and len(procfs.processes()[pid].pids) == len(mine().pids):
             os.kill(pid, signal.SIGKILL)
     os.kill(person.pid, signal.SIGTERM)
@@ -381,7 +379,7 @@ WAYS = {
     "SIGKILL to the parent": (SLEEP, by_signal("KILL"), 137),
     "SIGKILL to the parent's group": (SLEEP, kill_the_group, 137),
     "the parent is stopped, then killed": (SLEEP, stop_then_kill, 137),
-    "its keeper is killed first": (SLEEP, kill_the_keeper, 143),
+    "its keeper is killed first": (SLEEP, kill_the_watchdog, 143),
     "SIGKILL to PID 1": (SLEEP, kill_pid_1, 137),
     "SIGKILL to the command": (SLEEP, kill_inside("sleep"), 137),
     "Ctrl-C": (SLEEP, by_key(b"\x03"), 130),
@@ -400,7 +398,7 @@ def test_dying_leaves_no_process_no_mount_and_the_terminal_as_it_was(way):
             started(person.pid, command[0])
             until(lambda: person.settings() != person.before)  # ours is raw now
             pids = below(person.pid)
-            assert len(pids) == 4  # the parent, the keeper of its terminal, PID 1, the command
+            assert len(pids) == 4  # the parent, the watchdog of its terminal, PID 1, the command
         end(person)
         assert person.wait() == status
         until(lambda: gone(pids))
@@ -519,7 +517,7 @@ def test_killed_at_any_moment_of_its_start_it_leaves_nothing():
             os.kill(person.pid, signal.SIGKILL)
             assert person.wait() == 137
             until(lambda pids=pids: gone(pids))
-            until(lambda person=person: person.settings() == person.before)  # the keeper's work
+            until(lambda person=person: person.settings() == person.before)  # the watchdog's work
     assert machine() == before
 
 

@@ -13,7 +13,7 @@ from labkit.trace.record import Log, Recording
 from labkit.view import TimeLine
 from tests.helpers.processes import ORDINARY
 
-RUN = "python3 mydocker/main.py run -ti /bin/sh"
+RUN = "python3 -m mydocker run -ti /bin/sh"
 # Runs in a sandbox, in the folder of a runtime, with this Python as python3.
 PROGRAM = """
 import base64, os, pickle, signal, sys, threading, time
@@ -106,9 +106,9 @@ def test_version_1_forks_before_the_command(version_1):
 
 
 SHELL = ((1,), "sh", ("/bin/sh",))
-PARENT = ((1,), "python3", ("python3", "mydocker/main.py", "run", "-ti", "/bin/sh"))
+PARENT = ((1,), "python3", ("python3", "-m", "mydocker", "run", "-ti", "/bin/sh"))
 COPY = ((2, 1), *PARENT[1:])
-INIT = ((2, 1), "exe", ("/proc/self/exe", "-S", "mydocker/main.py", "init", "/bin/sh"))
+INIT = ((2, 1), "exe", ("/proc/self/exe", "-m", "mydocker", "init", "/bin/sh"))
 COMMAND = ((2, 1), *SHELL[1:])
 
 
@@ -259,19 +259,19 @@ def test_with_more_descriptors_than_select_takes(version_2):
 
 
 def test_a_command_that_ends():
-    recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))", upto="05")
+    recording = in_lab("show(record('python3 -m mydocker run -ti ls'))", upto="05")
     last = [(m.role, m.call, m.words) for m in recording.events[-4:]]
     assert last == [
         ("init", "execve", ("ls",)),  # of all the tries along PATH the one that succeeds
-        ("command", "write", ("mydocker\n",)),
+        ("command", "write", ("mydocker  start.py\n",)),
         ("command", "exit", ("0",)),
         ("parent", "exit", ("0",)),
     ]
-    assert recording.output == "mydocker\n"
+    assert recording.output == "mydocker  start.py\n"
 
 
 def test_an_exec_that_fails_is_told():
-    recording = in_lab("show(record('python3 mydocker/main.py run -ti ls'))")
+    recording = in_lab("show(record('python3 -m mydocker run -ti ls'))")
     assert [(m.words[0], m.failed) for m in recording.events if m.call == "execve"] == [
         ("python3", False),
         ("/proc/self/exe", False),
@@ -281,7 +281,7 @@ def test_an_exec_that_fails_is_told():
 
 def test_lines_that_nobody_gets_to_see():
     """Without -ti version 2 writes its log to /dev/null, and the recorder reads along."""
-    recording = in_lab("show(record('python3 mydocker/main.py run /bin/true'))")
+    recording = in_lab("show(record('python3 -m mydocker run /bin/true'))")
     messages = [m.log.message for m in recording.events if m.log]
     assert messages == [
         "parent process run",
@@ -396,19 +396,19 @@ def test_what_is_no_log_line(text):
 
 VERSION_2 = """\
 1 command line
-   1  parent         exec python3 mydocker/main.py run -ti /bin/sh         sh ─ sh
+   1  parent         exec python3 -m mydocker run -ti /bin/sh      sh ─ sh
 2 parse: no system call
 3 isolated child
-   2  parent         clone, new: UTS PID NS NET IPC                        sh ─ python3
-   3  init    PID 1  exec /proc/self/exe -S mydocker/main.py init /bin/sh  sh ─ python3 ─ python3(1)
-   4  parent         log: parent process run                               sh ─ python3 ─ exe(1)
+   2  parent         clone, new: UTS PID NS NET IPC                sh ─ python3
+   3  init    PID 1  exec /proc/self/exe -m mydocker init /bin/sh  sh ─ python3 ─ python3(1)
+   4  parent         log: parent process run                       sh ─ python3 ─ exe(1)
 4 init
-   5  init    PID 1  log: init come on                                     sh ─ python3 ─ exe(1)
-   6  init    PID 1  log: command /bin/sh                                  sh ─ python3 ─ exe(1)
-   7  init    PID 1  log: command /bin/sh, args []                         sh ─ python3 ─ exe(1)
-   8  init    PID 1  mount proc on /proc                                   sh ─ python3 ─ exe(1)
-   9  init    PID 1  exec /bin/sh                                          sh ─ python3 ─ exe(1)
-  10  command PID 1  first prompt                                          sh ─ python3 ─ sh(1)"""
+   5  init    PID 1  log: init come on                             sh ─ python3 ─ exe(1)
+   6  init    PID 1  log: command /bin/sh                          sh ─ python3 ─ exe(1)
+   7  init    PID 1  log: command /bin/sh, args []                 sh ─ python3 ─ exe(1)
+   8  init    PID 1  mount proc on /proc                           sh ─ python3 ─ exe(1)
+   9  init    PID 1  exec /bin/sh                                  sh ─ python3 ─ exe(1)
+  10  command PID 1  first prompt                                  sh ─ python3 ─ sh(1)"""
 
 
 def test_the_text_form_of_version_2(version_2):

@@ -8,17 +8,17 @@ import sys
 import pytest
 
 from labkit.course import workbook
-from tests.helpers.course import LABKIT, ROOT
+from tests.helpers.course import LABKIT
 from tests.helpers.processes import ORDINARY, machine
 
 NOTHING = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
 
 
 def mydocker(*words, prefix=(), **options):
-    """Start the runtime's own main.py, as from any shell; labkit lends it nothing but `linux`."""
-    program = workbook.install(workbook.runtime()) / "mydocker" / "main.py"
+    """Start the runtime itself, as from any shell."""
+    program = workbook.install(workbook.runtime()) / workbook.START
     command = [*prefix, sys.executable, "-S", str(program), *words]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/home/me"}
+    environment = {"PATH": os.environ["PATH"], "HOME": "/home/me"}
     settings = {"capture_output": True, "text": True, "timeout": 60, "env": environment, **options}
     return subprocess.run(command, **settings)
 
@@ -80,7 +80,7 @@ def test_the_loopback_is_up(prefix):
 
 
 def test_a_clean_environment():
-    environment = {"PATH": "/mine", "PYTHONPATH": str(ROOT), "HOME": "/h", "TERM": "vt100"}
+    environment = {"PATH": "/mine", "HOME": "/h", "TERM": "vt100"}
     environment |= {"SECRET": "x", "KEPT": "k"}
     words = ["run", "-e", "A=b=c", "-e", "EMPTY=", "-e", "KEPT", "-e", "MISSING", "env"]
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

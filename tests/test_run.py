@@ -203,7 +203,7 @@ def test_no_process_is_left_when_the_launcher_is_ended(upto, size, number):
     [
         (["--upto"], "--upto wants the number of a notebook"),
         (["--upto", "98", "true"], "there is no notebook '98'"),
-        (["--upto", "00", "true"], "no notebook up to 00 holds mydocker/main.py"),
+        (["--upto", "00", "true"], "no notebook up to 00 holds mydocker/__main__.py"),
     ],
 )
 def test_a_wrong_version(words, said):

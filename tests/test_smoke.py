@@ -39,21 +39,21 @@ def line(files, path, words):
 @pytest.mark.parametrize("upto", [number for number in workbook.notebooks() if number])
 def test_a_harmless_edit_is_not_blamed(upto):
     files = workbook.runtime(upto, before=True)
-    path = "mydocker/command.py"
-    mine = files if path not in files else edited(upto, path, '"""The', '"""My')[0]
+    mine = files if INIT not in files else edited(upto, INIT, '"""The', '"""My')[0]
     assert smoke.broken(mine, files) == ""
 
 
 @pytest.mark.parametrize(
     ("upto", "path", "old", "new", "where", "error"),
     [
-        (2, "mydocker/command.py", "from run import run", "pass", "return run(", "NameError: "),
+        (2, "mydocker/command.py", "from .run import run", "pass", "return run(", "NameError: "),
         (3, "mydocker/container_process.py", "clone(NAMESPACES)", "clone(0, 1)", "(0, 1)", "TypeE"),
         (4, INIT, "os.fork()", "os.frok()", "frok", "AttributeError: "),
         (5, INIT, "[command])", ")", "os.execv", "TypeError: execv expected 2 arguments, got 1"),
         (6, INIT, "import os\n", "", "os.", "NameError: "),
-        (7, "mydocker/run.py", "import os\n", "", "os.", "NameError: "),
-        (8, "mydocker/run.py", "import os\n", "", "os.", "NameError: "),
+        (7, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
+        (8, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
+        (9, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
     ],
 )
 def test_a_broken_edit_is_named_in_each_version(upto, path, old, new, where, error):

@@ -1,7 +1,6 @@
 """-t and -i: the container's own terminal, and ours, which comes back as it was."""
 
 import hashlib
-import os
 import socket
 import struct
 import subprocess
@@ -110,15 +109,13 @@ def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
 @pytest.mark.parametrize("upto", ["07", "08", "09"])
 @pytest.mark.parametrize("options", [[], ["-i"], ["-it"]])
 def test_with_more_descriptors_than_select_takes(upto, options):
-    program = str(workbook.install(workbook.runtime(upto)) / "mydocker" / "main.py")
+    program = str(workbook.install(workbook.runtime(upto)) / workbook.START)
     alone = ["unshare", "--user", "--map-root-user", sys.executable, "-S", program]
-    environment = os.environ | {"PYTHONPATH": str(workbook.NOTEBOOKS.parent)}
     with many_descriptors():
         said = subprocess.run(
             [*alone, "run", *options, "sh", "-c", "cat; exit 3"],
             input=b"line\n",
             capture_output=True,
-            env=environment,
             close_fds=False,
             timeout=60,
         )

@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 
+from labkit import linux
 from labkit.course import magics, workbook
 from labkit.course.workbook import WorkbookError
 from labkit.course.workfolder import Change, WorkFolder
@@ -122,6 +123,24 @@ def test_the_last_cell_for_a_path_up_to_a_notebook_counts(folder):
     assert texts(workbook.runtime(2, folder=folder)) == {"a.py": "x = 3\n", "b.py": "y = 1\n"}
     assert texts(workbook.runtime(folder=folder)) == texts(workbook.runtime(2, folder=folder))
     assert workbook.runtime("01", before=True, folder=folder) == {}
+
+
+def test_a_file_that_another_replaces_is_no_more(folder):
+    book(folder, "01-one.ipynb", "%%source a.py\nx = 1\n", "%%source b.py\ny = 1\n")
+    book(folder, "02-two.ipynb", "%%source c.py replaces a.py b.py\nz = 1\n")
+    assert texts(workbook.runtime("02", folder=folder)) == {"c.py": "z = 1\n"}
+    opened = opened_at("02", folder)
+    [source] = workbook.sources(workbook.notebook("02", folder)[1])
+    assert repr(opened.put(source)) == "c.py: new, 1 lines, replaces a.py, b.py"
+    assert sorted(path.name for path in opened.path.glob("*.py")) == ["c.py"]
+    assert opened_at("02", folder).path.name == "02"  # nothing was put aside
+    assert [path.name for path in opened.path.parent.iterdir()] == ["02"]
+
+
+def test_the_runtime_brings_the_courses_system_calls(folder):
+    book(folder, "01-one.ipynb", "%%source mydocker/__main__.py\nx = 1\n")
+    found = workbook.runtime(folder=folder)[workbook.LINUX]
+    assert found.text == Path(linux.__file__).read_text()
 
 
 @pytest.mark.parametrize("number", ["7", "x", "", "-1", "1.0", "²", "01 02"])

@@ -336,13 +336,13 @@ class Test(Host):
         """As a learner on a systemd machine meets it: as root, with no sandbox in between."""
         install = (
             "from labkit.course import workbook; "
-            "print(workbook.install(workbook.runtime('{}')) / 'mydocker/main.py')"
+            "print(workbook.install(workbook.runtime('{}')) / workbook.START)"
         )
         program = {
             upto: self.ssh(f'cd mydocker && .venv/bin/python -c "{install.format(upto)}"').strip()
             for upto in ("04", "05")
         }
-        run = "sudo PYTHONPATH=mydocker mydocker/.venv/bin/python -S {} run -ti /bin/true"
+        run = "sudo mydocker/.venv/bin/python -S {} run -ti /bin/true"
         old, new = (run.format(program[upto]) for upto in ("04", "05"))
         error = self.ssh(f"{old} >/dev/null; ls /proc/self/exe 2>&1; {old} 2>&1; true")
         expect("cannot access '/proc/self/exe'" in error, f"/proc has not vanished: {error}")

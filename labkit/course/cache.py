@@ -19,6 +19,7 @@ def look(folder: str = "") -> Look:
         folder: of an assembled runtime, whose files are looked at, too.
     """
     paths = [path for place, _, names in os.walk(folder) for path in _inside(place, names, ".py")]
+    paths.append(places.LINUX)
     for place in (places.NOTEBOOKS, places.mine()):
         if os.path.isdir(place):
             paths += _inside(place, os.listdir(place), ".ipynb")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labkit.course import workbook
 from labkit.course.run import MAIN
-from labkit.course.workbook import NOTEBOOKS, Source, WorkbookError
+from labkit.course.workbook import LINUX, NOTEBOOKS, Source, WorkbookError
 
 _FRAME = re.compile(r'File "([^"\n]*)", line ([0-9]+)')
 
@@ -46,7 +46,7 @@ def where(files: dict[str, Source], text: str) -> str:
     """
     for path, line in reversed(_FRAME.findall(text)):
         for name, source in files.items():
-            if f"/{path}".endswith(f"/{name}"):
+            if name != LINUX and f"/{path}".endswith(f"/{name}"):
                 return f"{source.place}, line {int(line) + source.above} ({name})"
     return ""
 

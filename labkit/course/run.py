@@ -25,7 +25,8 @@ The other options are the runtime's own, such as -i and -t; each version knows m
 From notebook 09 on the runtime makes its own user namespace and is started as it is; earlier
 versions are started in a sandbox, as in the notebooks, where they have the rights that they need.
 """
-MAIN = "mydocker/main.py"
+MAIN = "mydocker/__main__.py"
+ROOTLESS = 9  # the notebook from which on the runtime needs no sandbox
 
 
 def run(words: Sequence[str]) -> int:
@@ -56,23 +57,24 @@ def run(words: Sequence[str]) -> int:
             return fail("run: --upto wants the number of a notebook, such as 03", 2)
     found = cache.find(upto) if notebooks == places.mine() else ""
     folder = found or _assemble(upto, words, notebooks)
-    program = f"{folder}/{MAIN}"
+    program = f"{folder}/start.py"
 
     def start() -> int:
+        # As if Python had been started so: versions 1 to 5 start themselves again by these words.
         sys.argv = [program, "run", *rest]
-        sys.path.insert(0, f"{folder}/mydocker")
+        sys.orig_argv = [sys.executable, "-S", *sys.argv]
+        sys.path.insert(0, folder)
         try:
-            with open(program, "rb") as file:
-                code = compile(file.read(), program, "exec")
-            exec(code, {"__name__": "__main__", "__file__": program})
+            from mydocker.__main__ import main  # type: ignore[import-not-found]
+
+            return int(main())
         except Exception as error:
             from labkit.course.edits import fault
 
             return fail(f"run: {fault(error, upto, words, notebooks)}")
-        return 0
 
     # A sandbox between the two would only be in the way of signals and job control.
-    if os.path.exists(f"{folder}/mydocker/user_namespace.py"):
+    if upto is None or int(upto) >= ROOTLESS:
         return start()
     from labkit import sandbox
 

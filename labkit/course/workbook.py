@@ -1,7 +1,8 @@
 """The notebooks as the source of the runtime: reads them, assembles it.
 
 A cell that begins with `%%source PATH` holds a whole file. The runtime after notebook NN is the
-last such cell for each path in the notebooks up to NN.
+last such cell for each path in the notebooks up to NN; `%%source PATH replaces OTHER …` also ends
+other files. To that comes a copy of `labkit.linux`, so that it runs without labkit.
 """
 
 import hashlib
@@ -18,10 +19,20 @@ from textwrap import dedent
 from typing import Any
 
 from labkit import places
+from labkit.course.run import MAIN
 from labkit.errors import CourseError
 
 NOTEBOOKS = Path(places.NOTEBOOKS)
 SOURCE, ANSWER, SOLUTION = "%%source", "%%answer", "%%solution"
+LINUX, START = "mydocker/linux.py", "start.py"
+_START = '''"""Starts mydocker from any folder, as `python3 -m mydocker` does from this one."""
+
+import sys
+
+from mydocker.__main__ import main
+
+sys.exit(main())
+'''
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
 
@@ -39,12 +50,14 @@ class Source:
         text: the whole file.
         place: which cell of which notebook, in words.
         above: how many lines of the cell stand above the file's first.
+        replaces: files that are no more.
     """
 
     path: str
     text: str
     place: str
     above: int = 1
+    replaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +207,7 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
     """Return what a `%%source` cell holds.
 
     Args:
-        path: what stands behind `%%source`.
+        path: what stands behind `%%source`: the file's, and perhaps " replaces " and others'.
         text: the lines below it.
         place: which cell this is, for the message.
         above: as in `Source`.
@@ -202,6 +215,7 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
     Raises:
         WorkbookError: the path is none, or the text is no Python.
     """
+    path, _, replaced = path.partition(" replaces ")
     pure = PurePosixPath(path.strip())
     inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts
     if not inside or half_a_character(path):
@@ -213,7 +227,7 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
     if problem:
         where = f"{place}, line {line + above}" if line else place
         raise WorkbookError(f"{where} ({pure}): {problem}. The file was not written.")
-    return Source(str(pure), text, place, above)
+    return Source(str(pure), text, place, above, tuple(replaced.split()))
 
 
 def refused(path: str, text: str) -> tuple[int, str]:
@@ -254,7 +268,13 @@ def runtime(
     files: dict[str, Source] = {}
     for number, path in notebooks(folder).items():
         if number < last or (number == last and not before):
-            files |= {found.path: found for found in sources(path)}
+            for found in sources(path):
+                for name in found.replaces:
+                    files.pop(name, None)
+                files[found.path] = found
+    if MAIN in files:
+        text = Path(places.LINUX).read_text(encoding="utf-8")
+        files[LINUX] = Source(LINUX, text, "labkit/linux.py", 0)
     return files
 
 
@@ -273,15 +293,29 @@ def install(files: dict[str, Source]) -> Path:
     text = json.dumps([(source.path, source.text) for source in files.values()])
     folder = work_folder() / "run" / hashlib.sha256(text.encode()).hexdigest()[:12]
     try:
-        for source in files.values():
-            path = folder / source.path
-            if not path.is_file() or path.read_bytes() != source.text.encode():  # new, or damaged
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write(path, source.text)
+        export(files, folder)
     except OSError as error:
         cure = "Cure: LABKIT_MINE=/a/folder/of/yours"
         raise OSError(error.errno, f"{error.strerror}. {cure}", str(folder)) from None
     return folder
+
+
+def export(files: dict[str, Source], folder: Path) -> None:
+    """Write a runtime, and START, into a folder; a file that is so already stays as it is.
+
+    Args:
+        files: as `runtime` returns it.
+        folder: any.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    texts = {path: source.text for path, source in files.items()}
+    for name, text in (texts | ({START: _START} if MAIN in files else {})).items():
+        path = folder / name
+        if not path.is_file() or path.read_bytes() != text.encode():  # new, or damaged
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, text)
 
 
 def write(path: Path, content: str | bytes) -> None:

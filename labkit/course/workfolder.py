@@ -24,18 +24,21 @@ class Change:
         path: the file.
         before: its text in the version before, None where it is new.
         after: its text now.
+        replaces: files that it takes the place of.
     """
 
     path: str
     before: str | None
     after: str
+    replaces: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """One line that says what happened to the file."""
         count = len(self.after.splitlines())
         if self.before is None:
-            return f"{self.path}: new, {count} lines"
+            instead = f", replaces {', '.join(self.replaces)}" if self.replaces else ""
+            return f"{self.path}: new, {count} lines{instead}"
         marks = [line[0] for line in self.lines()]
         if not marks:
             return f"{self.path}: as before"
@@ -124,9 +127,13 @@ class WorkFolder:
         written = self._written() or {}
         if os.path.lexists(place) and _digest(place) != written.get(source.path):
             _put_aside(place, "it was edited by hand")
+        for name in source.replaces:
+            (self.path / name).unlink(missing_ok=True)
+            written.pop(name, None)
         self._write(written, source)
         texts = self.versions[source.path]
-        return Change(source.path, texts[-2] if len(texts) > 1 else None, source.text)
+        before = texts[-2] if len(texts) > 1 else None
+        return Change(source.path, before, source.text, source.replaces)
 
     def __repr__(self) -> str:
         """Say where this is and what is in it."""

@@ -20,6 +20,7 @@ from labkit.exercise.observe import expect, fail_if_crashed, written
 from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 
 PYTHON, SH = "answer.py", "answer.sh"
+MYDOCKER = (sys.executable, "-m", "mydocker")
 SHOWN = 1500  # characters of what an answer printed
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 STAY = "#!/bin/sh\nexec sleep 1000\n"
@@ -62,8 +63,7 @@ class Answer:
             *words: arguments.
             terminal: as in `SandboxedRun`.
         """
-        main = PYTHON if self.path == PYTHON else "mydocker/main.py"
-        program = ("sh", SH) if self.path == SH else (sys.executable, main)
+        program = {SH: ("sh", SH), PYTHON: (sys.executable, PYTHON)}.get(self.path, MYDOCKER)
         return self.command(*program, *words, terminal=terminal)
 
     def command(

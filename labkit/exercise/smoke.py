@@ -50,7 +50,7 @@ def broken(mine: dict[str, Source], delivered: dict[str, Source]) -> str:
 
 def _start(files: dict[str, Source]) -> SandboxedRun:
     """Run the runtime once, to its end, in a sandbox of its own."""
-    words = [sys.executable, MAIN, *WORDS]
+    words = [sys.executable, "-m", "mydocker", *WORDS]
     with SandboxedRun(words, workbook.install(files), limits=Limits(seconds=TIMEOUT)) as run:
         run.wait()
     return run

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
 from labkit.exercise.observe import Hints, expect, fail_if_crashed, written
 
-MAIN = "mydocker/main.py"
-MYDOCKER = (sys.executable, MAIN)
 ARRIVED = "arrived.json"
 # Takes the place of run.py, which says nothing of what it was called with.
 NOTES = f"""
@@ -29,12 +27,12 @@ REFUSED = (
 )
 # No options, since they do not begin with `-`.
 COMMANDS = ("ti-", " -it")
-# Calls mydocker with each, until one gets through: `sh -c EACH PYTHON MAIN ARRIVED PROGRAM WORD …`.
+# Calls mydocker with each, until one gets through: `sh -c EACH PYTHON ARRIVED PROGRAM WORD …`.
 EACH = """
-main=$1 arrived=$2 program=$3 IFS=,
-shift 3
+arrived=$1 program=$2 IFS=,
+shift 2
 for word; do
-    "$0" "$main" run $word "$program"
+    "$0" -m mydocker run $word "$program"
     [ -e "$arrived" ] && break
 done
 """
@@ -220,7 +218,7 @@ def a_command_of_your_own(answer: Answer) -> str:
 def _must_refuse_others(answer: Answer) -> None:
     """Run mydocker with each word of REFUSED, and of COMMANDS."""
     program = f"/bin/{secrets.token_hex(4)}"
-    each = ("sh", "-c", EACH, *MYDOCKER, ARRIVED, program)
+    each = ("sh", "-c", EACH, sys.executable, ARRIVED, program)
     call = _call(answer, *REFUSED, program=each)
     refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
     word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")

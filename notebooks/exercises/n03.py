@@ -77,7 +77,7 @@ def a_proc_of_its_own(answer: Answer) -> str:
 @exercise(
     "03.2",
     "mydocker/init.py",
-    "`labkit.linux` has `sethostname`.",
+    "`linux.py` has `sethostname`.",
     "The command inherits what `init` has set, so the line goes before the fork.",
 )
 def a_name_for_the_container(answer: Answer) -> str:

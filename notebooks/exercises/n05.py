@@ -13,7 +13,7 @@ from labkit.exercise.observe import expect, observed
 from labkit.exercise.sandboxed_run import Limits
 from labkit.procfs import Mount, Process
 
-RUN = "python3 mydocker/main.py run"
+RUN = "python3 -m mydocker run"
 # Commands, each with a hint at its status.
 STATUSES = {
     "sh -c 'exit 300'": "A status has eight bits. What is left of 300?",
@@ -60,7 +60,7 @@ def news_in_one_direction(answer: Answer) -> str:
     "05.2",
     PYTHON,
     "Three of the five stand in this notebook, in other words. Try the others in a cell: "
-    '`shell.show("python3 mydocker/main.py run …; echo status $?")`.',
+    '`shell.show("python3 -m mydocker run …; echo status $?")`.',
     "300 modulo 256; 127; 126; nothing inside kills PID 1; from outside 9 does.",
 )
 def statuses(answer: Answer) -> str:

@@ -10,7 +10,7 @@ from labkit.exercise import PYTHON, Answer, exercise
 from labkit.exercise.observe import STAYS, at_terminal, expect, observed, stat_of, waits_for
 from labkit.procfs import Process
 
-MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
+MYDOCKER = f'"{sys.executable}" -m mydocker run'
 OUTPUT_FLAGS = 1  # where tcgetattr has them
 
 

@@ -20,7 +20,7 @@ from labkit.exercise.observe import (
 from labkit.exercise.sandboxed_run import CRASH, SandboxedRun
 from labkit.procfs import Process
 
-MYDOCKER = f'"{sys.executable}" mydocker/main.py run'
+MYDOCKER = f'"{sys.executable}" -m mydocker run'
 KEY = "\x1d"
 HANG_UP_TIMEOUT = 5.0  # seconds, of which the monitor itself waits one
 CRASHED = "Does the rest still work? What it printed says why not."
@@ -82,7 +82,7 @@ def the_size_follows(answer: Answer) -> str:
 
 @exercise(
     "07.3",
-    "mydocker/flow.py",
+    "mydocker/relay.py",
     '`read` returns what was read. Where our terminal has been closed, that is nothing, `b""`.',
     "After the `try` you have `data`: look whether the key is in it, and forget it where it is.",
     "Our terminal is descriptor 0 where `os.isatty(0)`. The container's has another number.",
@@ -101,7 +101,7 @@ def a_key_to_hang_up(answer: Answer) -> str:
         expect("got abc" in run.output, wanted, "one that does not", hint)
     for script, hint in (
         (f"printf 'a\\035b\\n' | {MYDOCKER} -it cat | od -An -c", "`os.isatty(0)`"),
-        (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which flow is this? `self.source`"),
+        (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which relay is this? `self.source`"),
     ):
         with answer.command("sh", "-c", script, terminal=True) as run:
             run.wait()

@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 
-from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
 from labkit.exercise.observe import (
     CPU_ALLOWANCE,
     SLEEP,
@@ -19,7 +19,6 @@ from labkit.exercise.observe import (
 from labkit.exercise.sandboxed_run import SandboxedRun
 from labkit.procfs import Process
 
-MYDOCKER = (sys.executable, "mydocker/main.py")
 ORPHANS = f"""#!{sys.executable}
 import os
 ended, alive = os.pipe()
@@ -77,7 +76,7 @@ RUNS = {
     "08.1",
     PYTHON,
     "PID 1 forks, its child becomes the command. Then PID 1 waits for *all* that end, as "
-    "`supervise` does.",
+    "`reap` does.",
     "`pid, status = os.wait()` in a loop takes whoever has ended. When it was the command, leave "
     "with its status: `os._exit(os.waitstatus_to_exitcode(status))`.",
 )
@@ -125,10 +124,9 @@ def a_tiny_init(answer: Answer) -> str:
 
 @exercise(
     "08.2",
-    "mydocker/supervise.py",
+    "mydocker/init.py",
     "Every signal that is handed on passes `hand_on`, where `number` says which one it is.",
-    "`labkit.linux` has SIGTERM and SIGINT: `if number == linux.SIGTERM:`, and then another "
-    "`number`.",
+    "`signal` has SIGTERM and SIGINT: `if number == signal.SIGTERM:`, and then another `number`.",
 )
 def another_signal(answer: Answer) -> str:
     """The small init hands SIGTERM on as SIGINT, and the others as they are."""
@@ -172,7 +170,7 @@ def another_signal(answer: Answer) -> str:
     "08.3",
     PYTHON,
     "For each ask: who is PID 1, has it a handler, does the signal come from inside?",
-    'Run them: `Shell().show("python3 mydocker/main.py run …; echo $?")`, with `from labkit.shell '
+    'Run them: `Shell().show("python3 -m mydocker run …; echo $?")`, with `from labkit.shell '
     "import Shell`.",
 )
 def four_statuses(answer: Answer) -> str:

@@ -1,15 +1,14 @@
 """Notebook 09: without root."""
 
 import secrets
-import sys
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise
+from labkit.exercise import MYDOCKER, PYTHON, SH, Answer, exercise
 from labkit.exercise.observe import STAYS, expect, ids_inside, observed
 from labkit.procfs import Process
 
-MYDOCKER = (sys.executable, "mydocker/main.py", "run")
+RUN = (*MYDOCKER, "run")
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 CAP_SYS_ADMIN = 21  # linux/capability.h
 MAPS = {
@@ -71,7 +70,7 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
     for words in (["./stay"], ["--init", "./stay"]):
         runs = "a container whose command runs"
         hint = "Whoever prepares the container still needs CAP_SYS_ADMIN: for the mounts."
-        run = answer.command(*USER, *MYDOCKER, *words)
+        run = answer.command(*USER, *RUN, *words)
         with observed(run, runs, hint, crash="") as (_, sleep):
             lacks = _every_capability() & ~_capabilities(sleep)
             expect(
@@ -96,9 +95,8 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
     PYTHON,
     "The inner `mydocker` is an ordinary command of the outer container. Who is it there, and does "
     "the kernel refuse it the five namespaces?",
-    "The environment is clean in there: Python finds `labkit` by PYTHONPATH, and itself by PATH. "
-    "`-e` hands them on.",
-    'M = "python3 -S mydocker/main.py run -e PATH -e PYTHONPATH"',
+    "The environment is clean in there, and a shell finds `python3` by PATH. `-e` hands them on.",
+    'M = "python3 -m mydocker run -e PATH"',
 )
 def three_deep(answer: Answer) -> str:
     """The command leads three PID namespaces deep, and the prediction is what it shows."""
@@ -119,7 +117,7 @@ def three_deep(answer: Answer) -> str:
         expect(deep == 3, wanted, f"{deep} deep", hint)
         for kind, hint in (
             ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
-            ("user", "When does `new_parent_process` ask for a user namespace?"),
+            ("user", "When does `container.clone` ask for a user namespace?"),
         ):
             expect(
                 type(prediction.get(kind)) is int and prediction[kind] == found[kind],
@@ -141,7 +139,7 @@ def a_look_outside(answer: Answer) -> str:
     """The answer, a container's command, has found a word that only a process outside knows."""
     word = f"word-{secrets.token_hex(8)}"
     script = 'sh -c "sleep 1000; :" "$1" & shift; exec "$@"'
-    words = [*MYDOCKER, "sh", SH]
+    words = [*RUN, "sh", SH]
     with answer.command(*USER, "sh", "-c", script, "sh", word, *words) as run:
         run.wait()
         wanted = "the word in the file `found`"

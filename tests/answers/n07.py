@@ -61,7 +61,7 @@ WRONG = {
         ),
         (solved("07.3", IF, 'if b"\\x1d" in data:'), "`os.isatty(0)`"),
         (solved("07.3", IF, 'if b"\\x1d" in data and self.source == 0:'), "`os.isatty(0)`"),
-        (solved("07.3", IF, 'if b"\\x1d" in data and os.isatty(0):'), "which flow"),
+        (solved("07.3", IF, 'if b"\\x1d" in data and os.isatty(0):'), "which relay"),
         (solved("07.3", IF, "if self.source == 0 and os.isatty(0):"), "byte 29"),
         (solved("07.3", IF, 'if "\\x1d" in data:'), "What it printed"),
         (solved("07.3", DATA, "            os._exit(129)"), "lives on"),

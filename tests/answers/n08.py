@@ -70,7 +70,7 @@ AGAIN = """
     while ended != child:
         ended, status = os.waitpid(-1, os.WNOHANG)
     os._exit(os.waitstatus_to_exitcode(status))"""
-IF = "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n"
+IF = "    if number == signal.SIGTERM:\n        number = signal.SIGINT\n"
 IGNORE = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
 FORKS = """
 import os, signal
@@ -104,30 +104,30 @@ WRONG = {
         (INIT.format(flags=PID, before="", wait=AGAIN, end=END), "again and again"),
     ],
     "08.2": [
-        (solved("08.2", "if number == 15", "if True"), "Only SIGTERM"),
-        (solved("08.2", "number = linux.SIGINT", "print('SIGINT')"), "got SIGTERM"),
-        (solved("08.2", "number == 15", "number == SIGTERM"), "says why not"),
+        (solved("08.2", "if number == signal.SIGTERM", "if True"), "Only SIGTERM"),
+        (solved("08.2", "number = signal.SIGINT", "print('SIGINT')"), "got SIGTERM"),
+        (solved("08.2", "signal.SIGTERM", "SIGTERM"), "says why not"),
         (
             solved(
                 "08.2",
-                "    if number == 15:  # SIGTERM\n        number = linux.SIGINT\n",
+                IF,
                 "",
-                "        os.kill(child, number)",
-                "        os.kill(child, number)\n    if number == 15:\n        number = 2",
+                "leads else command, number)",
+                "leads else command, number)\n    if number == 15:\n        number = 2",
             ),
             "before the signal is sent",
         ),
         (solved("08.2", IF, "    number = {15: 2, 2: 15}.get(number, number)\n"), "Only SIGTERM"),
-        (solved("08.2", IF, f"{IF}        os.killpg(child, 15)\n"), "replaces it"),
-        (solved("08.2", IF, "    if number == 15:\n        os.killpg(child, 2)\n"), "replaces it"),
+        (solved("08.2", IF, f"{IF}        os.killpg(command, 15)\n"), "replaces it"),
+        (solved("08.2", IF, "    if number == 15:\n        os.kill(command, 2)\n"), "replaces it"),
         (solved("08.2", IF, "    if number in (1, 15):\n        number = 2\n"), "Only SIGTERM"),
         (solved("08.2", IF, "    if number in (12, 15):\n        number = 2\n"), "Only SIGTERM"),
         (solved("08.2", IF, "    if number <= 15:\n        number = 2\n"), "Only SIGTERM"),
         (solved("08.2", IF, "    if number in (15, 28):\n        number = 2\n"), "Only SIGTERM"),
-        (solved("08.2", IF, f"{IF}        os.kill(child, number)\n"), "replaces it"),
-        (solved("08.2", IF, f"{IF}    os.kill(child, number)\n"), "replaces it"),
+        (solved("08.2", IF, f"{IF}        os.kill(command, number)\n"), "replaces it"),
+        (solved("08.2", IF, f"{IF}    os.kill(command, number)\n"), "replaces it"),
         (
-            solved("08.2", IF, f"{IF}    if number == 1:\n        os.kill(child, 1)\n"),
+            solved("08.2", IF, f"{IF}    if number == 1:\n        os.kill(command, 1)\n"),
             "replaces it",
         ),
         (solved("08.2", IF, f"{IF}    if number > 31:\n        return\n"), "says why not"),

@@ -21,11 +21,10 @@ GIVEN_AWAY = """
 DROP = "    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)\n"
 DROP_ALL = "    for number in range(41):\n        ctypes.CDLL(None).prctl(24, number, 0, 0, 0)\n"
 SLEEP = "sleep 1000"
-DEEP = "M = 'python3 -S mydocker/main.py run -e PATH -e PYTHONPATH'\n"
+DEEP = "M = 'python3 -m mydocker run -e PATH'\n"
 TWO = DEEP + "command = f'{M} {M} sleep 1000'\nprediction = {'pid': 2, 'user': 1}"
 USERS = DEEP + "command = f'{M} {M} {M} sleep 1000'\nprediction = {'pid': 3, 'user': 3}"
 PIDS = DEEP + "command = f'{M} {M} {M} sleep 1000'\nprediction = {'pid': 1, 'user': 1}"
-BARE = TWO.replace(" -e PATH -e PYTHONPATH", "")
 
 WRONG = {
     "09.1": [
@@ -48,11 +47,10 @@ WRONG = {
         ),
     ],
     "09.3": [
-        (USERS, "When does `new_parent_process` ask"),
+        (USERS, "When does `container.clone` ask"),
         (PIDS, "holds one number for each"),
-        (USERS.replace("'user': 3", "'user': True"), "When does `new_parent_process` ask"),
+        (USERS.replace("'user': 3", "'user': True"), "When does `container.clone` ask"),
         (TWO, "Three are wanted"),
-        (BARE, "environment"),
         ("print('3 pid, 1 user')", "Write `prediction = …`"),
         (TWO.replace("sleep 1000'", "unshare -pf sleep 1000'").replace("2", "3"), "Three are"),
     ],
