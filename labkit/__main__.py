@@ -75,6 +75,12 @@ def _parser() -> ArgumentParser:
         return parser
 
     command("run", lambda _: run(()), "start a container with the runtime that the notebooks hold")
+    one = command(
+        "export", export, "write the runtime into a folder, where it runs without the course"
+    )
+    one.add_argument("folder", metavar="FOLDER", help="to write into: new, or empty")
+    one.add_argument("--upto", metavar="NN", help="as it stands after notebook NN, not finished")
+    one.add_argument("--delivered", action="store_true", help="not from your copies")
     one = command("progress", progress, "show which exercises you have passed")
     one.add_argument("--reset", metavar="NN|all", help="forget those of a notebook, or all")
     one = command("reset", reset, "copy a notebook anew, as delivered, and keep yours beside it")
@@ -111,6 +117,14 @@ def run(words: Sequence[str]) -> int:
     from labkit.course.run import run as start
 
     return start(words)
+
+
+def export(options: Namespace) -> int:
+    """`labkit export`: write the runtime into a folder, print how to start it."""
+    from labkit.course.export import export as write
+
+    print(write(options.folder, options.upto, delivered=options.delivered))
+    return 0
 
 
 def progress(options: Namespace) -> int:
