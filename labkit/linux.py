@@ -4,12 +4,11 @@ Here stand the calls, their flags (plain integers, joined with `|`) and errors t
 themselves: where the kernel refuses, each raises OSError, which names the call, its arguments and
 what usually lies behind the answer. Policy and printing do not belong here.
 
-A container start imports it, the runtime's copy of it: so it imports little, not `enum` (4 ms on
-Python 3.11), and in place of `signal` its inner half, `_signal`, CPython's own and always loaded.
+Each container start imports a copy of it, so it imports little: in place of `signal` (4 ms on
+Python 3.11) and `ctypes` (1.5 ms) their inner halves, `_signal` and `_ctypes`, CPython's own.
 """
 
 import _signal  # type: ignore[import-not-found]
-import ctypes
 import errno
 import os
 import sys
@@ -17,6 +16,11 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
+
+    _ctypes: Any
+else:
+    import _ctypes
 
 # linux/sched.h
 CLONE_NEWNS = 0x00020000
@@ -52,11 +56,34 @@ IFF_UP = 1  # linux/if.h
 SYS_CLONE3, SYS_MOUNT_SETATTR = 435, 442  # the same number on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 
-# PyDLL keeps the interpreter's lock during a call: clone() must not let another thread in.
-_libc = ctypes.PyDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-_libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
-_libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+
+class _Functions:
+    """Those of the C library and of Python, as `ctypes.PyDLL(None, use_errno=True)` has them."""
+
+    def __init__(self) -> None:
+        self._handle = _ctypes.dlopen(None, 0)
+
+    def __getattr__(self, name: str) -> "Any":
+        function = _Function((name, self))
+        setattr(self, name, function)
+        return function
+
+
+def _c_type(base: "Any", **attributes: object) -> "Any":
+    return type(base)("_CType", (base,), {f"_{name}_": value for name, value in attributes.items()})
+
+
+# Of C's types, those that are wanted here, under the letters of the module `struct`.
+_char, _string, _short, _int, _long, _word, _uint64 = (
+    _c_type(_ctypes._SimpleCData, type=letter) for letter in "czhilLQ"
+)
+# PYTHONAPI: the interpreter's lock is kept, since clone() must not let another thread in.
+_FLAGS = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI | _ctypes.FUNCFLAG_USE_ERRNO
+_Function = _c_type(_ctypes.CFuncPtr, flags=_FLAGS, restype=_int)
+_libc = _Functions()
+_libc.syscall.restype = _long
+_libc.mount.argtypes = [_string] * 3 + [_word, _string]
+_libc.prctl.argtypes = [_int] + [_word] * 4
 
 
 def clone(flags: int = 0) -> int:
@@ -76,13 +103,13 @@ def clone(flags: int = 0) -> int:
             "Cure: call it in a fork, labkit.fork.forked(function)."
         )
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, and six that stay 0
-    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, _signal.SIGCHLD)
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = _libc.syscall(SYS_CLONE3, arguments, ctypes.c_size_t(ctypes.sizeof(arguments)))
+    arguments = (_uint64 * 11)(flags, 0, 0, 0, _signal.SIGCHLD)
+    _libc.PyOS_BeforeFork()
+    pid = _libc.syscall(SYS_CLONE3, arguments, _word(_ctypes.sizeof(arguments)))
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        _libc.PyOS_AfterFork_Child()
         return 0
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    _libc.PyOS_AfterFork_Parent()
     return _checked(pid, "clone", _names(flags, "CLONE_"))
 
 
@@ -124,9 +151,9 @@ def mount(
 def set_read_only(target: str, read_only: bool = True, *, recursive: bool = False) -> None:
     """Make a mount, or all below it too, read-only or writable. See mount_setattr(2)."""
     # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
-    attributes = (ctypes.c_uint64 * 4)()
+    attributes = (_uint64 * 4)()
     attributes[0 if read_only else 1] = MOUNT_ATTR_RDONLY
-    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    size = _word(_ctypes.sizeof(attributes))
     path, flags = os.fsencode(target), AT_RECURSIVE * recursive
     result = _libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, flags, attributes, size)
     _checked(result, "mount_setattr", repr(target), "MOUNT_ATTR_RDONLY" if read_only else 0)
@@ -148,7 +175,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 def sethostname(name: str) -> None:
     """Set the host name, of at most 64 bytes, of this UTS namespace. See sethostname(2)."""
     text = os.fsencode(name)
-    _checked(_libc.sethostname(text, ctypes.c_size_t(len(text))), "sethostname", repr(name))
+    _checked(_libc.sethostname(text, _word(len(text))), "sethostname", repr(name))
 
 
 def set_parent_death_signal(number: int) -> None:
@@ -211,7 +238,7 @@ def write(fd: int, data: bytes) -> int:
 def signalfd(numbers: "Iterable[int]") -> int:
     """Return a descriptor for signals that sigprocmask(2) holds back. See signalfd(2)."""
     mask = sum(1 << (number - 1) for number in numbers)
-    signals = (ctypes.c_uint64 * 16)(mask)  # sigset_t: 1,024 bits, of which the kernel uses 64
+    signals = (_uint64 * 16)(mask)  # sigset_t: 1,024 bits, of which the kernel uses 64
     return _checked(_libc.signalfd(-1, signals, os.O_CLOEXEC), "signalfd", hex(mask))
 
 
@@ -254,15 +281,15 @@ def set_link_up(name: str) -> None:
 
 def _link(call: str, request: int, name: str, flags: int = 0) -> int:
     # struct ifreq: a name of 16 bytes, then for these two requests the flags.
-    argument = ctypes.create_string_buffer(os.fsencode(name)[:15], 40)
-    found = ctypes.c_short.from_buffer(argument, 16)
+    argument = (_char * 40)(*os.fsencode(name)[:15])
+    found = _short.from_buffer(argument, 16)
     found.value = flags
     fd = _checked(_libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0), "socket", "AF_INET")
     try:
-        _checked(_libc.ioctl(fd, ctypes.c_ulong(request), argument), "ioctl", call, repr(name))
+        _checked(_libc.ioctl(fd, _word(request), argument), "ioctl", call, repr(name))
     finally:
         os.close(fd)
-    return found.value
+    return int(found.value)
 
 
 # What usually lies behind an answer, and what helps: of one call, or of any.
@@ -303,7 +330,7 @@ def _checked(result: int, call: str, *arguments: object) -> int:
     """Return what a call returned, or raise the kernel's answer with its usual cause."""
     if result >= 0:
         return result
-    number = ctypes.get_errno()
+    number = _ctypes.get_errno()
     message = f"{call}({', '.join(map(str, arguments))}): {os.strerror(number)}"
     name = errno.errorcode.get(number, "")
     usually = _USUALLY.get(f"{call} {name}") or _USUALLY.get(name)
