@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import CalledProcessError, check_call, check_output
 
@@ -15,9 +16,9 @@ SETUP = Path(__file__).resolve().parent
 ROOT = SETUP.parent
 VENV = ROOT / ".venv"
 PYTHON = f"{VENV}/bin/python"
-PIP = (PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input")
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+BASE_HAS_PIP = sys.prefix == sys.base_prefix and find_spec("pip")
 MADE_FOR = f"{VENV} {BASE} {sys.version}\n"
 UV_NAMES = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -51,13 +52,14 @@ def main(parts: list[str]) -> None:
         import venv
 
         print(f"Creating .venv with {BASE}", flush=True)
-        venv.create(VENV, clear=True, with_pip=True)
+        # A pip of its own would take as long as all the rest: where BASE has one, uv brings it.
+        venv.create(VENV, clear=True, with_pip=not BASE_HAS_PIP)
     locks = [word for part in parts for word in ("-r", f"{SETUP}/{part}.lock")]
     try:
         _install(_uv(), locks)
     except CalledProcessError:
         print("uv cannot install here, its reason stands above. pip takes longer:", flush=True)
-        _install([*PIP, "install"], locks)
+        _install([*_pip(), "install"], locks)
     for stamp in stamps:
         stamp.write_text(wanted)
 
@@ -72,17 +74,23 @@ def _uv() -> list[str]:
     uv = shutil.which("uv")
     if uv is None:
         uv = f"{VENV}/bin/uv"
-        check_call([*PIP, "install", "-q", "--only-binary=:all:", "-r", f"{SETUP}/uv.lock"])
+        check_call([*_pip(), "install", "-q", "--only-binary=:all:", "-r", f"{SETUP}/uv.lock"])
     # To pip all indexes are equal (the hashes guard that), and it trusts what the system trusts.
     os.environ |= {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_SYSTEM_CERTS": "1"}
     aloud = {**os.environ, "PIP_QUIET": "0"}
-    lines = check_output([*PIP, "config", "list"], text=True, env=aloud).splitlines()
+    lines = check_output([*_pip(), "config", "list"], text=True, env=aloud).splitlines()
     for line in sorted(lines, key=lambda line: line.startswith(":env:")):  # the last one wins
         key, _, value = line.partition("=")
         if name := UV_NAMES.get(key.rpartition(".")[2]):
             between = "," if name == "UV_FIND_LINKS" else " "
             os.environ[name] = between.join(ast.literal_eval(value).split())
     return [uv, "pip", "install", "--python", PYTHON]
+
+
+def _pip() -> list[str]:
+    own = any(VENV.glob("lib/*/site-packages/pip"))
+    words = [PYTHON, "-m", "pip"] if own else [BASE, "-m", "pip", "--python", PYTHON]
+    return [*words, "--disable-pip-version-check", "--no-input"]
 
 
 def _read(path: Path) -> str:
