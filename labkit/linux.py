@@ -309,7 +309,7 @@ _USUALLY = {
     "ENOMEM": "the PID namespace's first process has ended. Cure: make a new namespace",
     "clone EPERM": _NO_NAMESPACE,
     "unshare EPERM": _NO_NAMESPACE,
-    "unshare EINVAL": f"CLONE_NEWUSER in a process with {_ONE_THREAD}",
+    "unshare EINVAL": f"a second CLONE_NEWPID, or CLONE_NEWUSER in a process with {_ONE_THREAD}",
     "setns EINVAL": f"a descriptor of another kind, or a process with {_ONE_THREAD}",
     "mount EPERM": "this mount namespace belongs to another user namespace, or proc would show "
     "more than the /proc that is here. Cure: a new mount (and PID) namespace first",

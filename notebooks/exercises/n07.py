@@ -100,7 +100,11 @@ def a_key_to_hang_up(answer: Answer) -> str:
         hint = "Only what holds byte 29 is the end."
         expect("got abc" in run.output, wanted, "one that does not", hint)
     for script, hint in (
-        (f"printf 'a\\035b\\n' | {MYDOCKER} -it cat | od -An -c", "`os.isatty(0)`"),
+        (
+            f"printf 'a\\035b\\n' | {MYDOCKER} -it cat | od -An -c",
+            "the relay whose source is descriptor 0, and only where that is a terminal: "
+            "`os.isatty(0)`",
+        ),
         (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which relay is this? `self.source`"),
     ):
         with answer.command("sh", "-c", script, terminal=True) as run:
@@ -169,6 +173,14 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             "Not what every terminal has is wanted, but what this one had: `settings`.",
         )
         left = run.find(*program)
+        nobody = "Who is left when you are gone, and how does he hear of it?"
+        if "Input/output error" in run.output:
+            nobody = (
+                "Your second process was there, and the kernel refused it: in a group of its own "
+                "it is in the background (notebook 06 met the same EIO). Leave it in your group, "
+                "or let it hold signals back: "
+                "`signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())`."
+            )
         expect(
             back,
             "a terminal as it was, after SIGKILL",
@@ -176,7 +188,7 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             "What does it wait for? It may hold the other end of its pipe itself: close that "
             "first. Or is it the child that is to be ended? It was the parent who got SIGKILL."
             if left
-            else "Who is left when you are gone, and how does he hear of it?",
+            else nobody,
         )
 
 

@@ -29,6 +29,7 @@ WAIT = "os.waitpid(pid, 0)\n"
 IF = 'if b"\\x1d" in data and self.source == 0 and os.isatty(0):'
 DATA = '            data = b""  # as if it had been closed'
 
+APART = "    os.setpgid(0, 0)\n    os.read(alive, 1)\n"
 WRONG = {
     "07.1": [
         (stub("07.1").replace(SLEEPS, FINALLY), "nobody is left"),
@@ -42,6 +43,7 @@ WRONG = {
         (stub("07.1").replace("tty.setraw(0)", ""), "raw when you say"),
         (stub("07.1").replace(SLEEPS, "time.sleep(1000)"), "prints nothing"),
         (solved("07.1", "    os.read(alive, 1)\n", ASKS), "again and again"),
+        (solved("07.1", "    os.read(alive, 1)\n", APART), "in the background"),
     ],
     "07.2": [
         (solved("07.2", f"{LISTEN}\n", ""), "for each SIGWINCH"),
