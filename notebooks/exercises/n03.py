@@ -157,8 +157,8 @@ def a_process_that_ps_does_not_show(answer: Answer) -> str:
             number not in shown,
             "a `/proc` in which the sleep is missing",
             "the sleep stands in it, under whatever name",
-            "What decides is not the name but the folder: cover `/proc/PID`, in the mounts that all "
-            "share.",
+            "What decides is not the name but the folder: cover `/proc/PID`, in the mounts that "
+            "all share.",
         )
         expect(
             shown >= expected,
