@@ -217,8 +217,10 @@ def earlier(course, request):
     write(course / "notebooks/my-03-three.ipynb", "mine, older")
     (course / "notebooks/notes").mkdir()
     (course / "notebooks/notes/a.md").write_text("mine")
-    (course / "notebooks/work/run").mkdir(parents=True)
-    (course / "notebooks/work/progress.json").write_text('{"03.1": "2026-11-24T10:00:00+00:00"}')
+    (course / "notebooks" / "work/run").mkdir(parents=True)
+    (course / "notebooks" / "work/progress.json").write_text(
+        '{"03.1": "2026-11-24T10:00:00+00:00"}'
+    )
     return course
 
 
@@ -237,7 +239,7 @@ def test_work_from_before_is_moved_once_and_nothing_of_it_is_lost(earlier):
     assert "printed" in (earlier / "mine/03-three.ipynb").read_text()
     assert (earlier / "mine/notes/a.md").read_text() == "mine"
     assert sources(earlier / "notebooks/03-three.ipynb") == ["x = 3"]
-    assert "03.1" in json.loads((earlier / "mine/work/progress.json").read_text())
+    assert "03.1" in json.loads((earlier / "mine" / "work/progress.json").read_text())
     assert not (earlier / ".as-delivered").exists()
     write(earlier / "notebooks/04-four.ipynb", "an author's edit")
     copies.prepare()

@@ -90,7 +90,7 @@ def test_an_edit_that_broke_the_runtime_is_one_line_with_the_offer(course):
 def test_who_goes_on_after_that_can(course):
     edit(course, "03", "os.fork()", "os.frok()")
     cells(course, "%notebook 04")
-    place = course / "mine/work/04/mydocker/init.py"
+    place = course / "mine" / "work/04/mydocker/init.py"
     assert "os.frok" in place.read_text()
 
 
@@ -106,7 +106,7 @@ def test_the_delivered_version_is_taken_on_demand(course, broken):
     edit(course, "03", "os.fork()", broken)
     said = cells(course, "print(repr(get_ipython().run_line_magic('notebook', '04 --delivered')))")
     assert said.startswith("working folder work/04, from the notebooks as delivered: mydocker/")
-    assert "os.fork()" in (course / "mine/work/04/mydocker/init.py").read_text()
+    assert "os.fork()" in (course / "mine" / "work/04/mydocker/init.py").read_text()
 
 
 def test_a_wrong_number_gets_no_offer(course):
@@ -117,7 +117,7 @@ def test_a_wrong_number_gets_no_offer(course):
 def test_a_delivered_notebook_never_sees_a_learners_edit(course):
     edit(course, "03", "os.fork()", "os.frok()")
     assert cells(course, "%notebook 04", folder="notebooks") == ""
-    assert "os.fork()" in (course / "mine/work/04/mydocker/init.py").read_text()
+    assert "os.fork()" in (course / "mine" / "work/04/mydocker/init.py").read_text()
 
 
 def labkit_run(course, *words):

@@ -208,7 +208,7 @@ def test_a_file_edited_by_hand_is_kept(folder, capsys):
     (opened.path / "a.py").write_text("mine = True\n")
     opened_at(2, folder)
     assert (opened.path / "a.py").read_text() == "x = 1\n"
-    assert (folder / "mine/work/02.1/a.py").read_text() == "mine = True\n"
+    assert (folder / "mine" / "work/02.1/a.py").read_text() == "mine = True\n"
     assert capsys.readouterr().err == "02: a.py was edited by hand; that is now 02.1\n"
 
 
@@ -350,15 +350,15 @@ def test_the_magics_write_show_and_explain(folder, monkeypatch):
         shell.run_line_magic("notebook", "77")
     shell.run_line_magic("notebook", "00")
     assert shell.run_cell_magic("source", "a.py", "x = 1\n") == Change("a.py", None, "x = 1\n")
-    assert (folder / "mine/work/00/a.py").read_text() == "x = 1\n"
+    assert (folder / "mine" / "work/00/a.py").read_text() == "x = 1\n"
     with pytest.raises(UsageError, match=r"this cell, line 2 \(a.py\): .*not written"):
         shell.run_cell_magic("source", "a.py", "x =\n")
     failed = shell.run_cell("\n \n%%source a.py\nx =\n", store_history=True)
     assert str(failed.error_in_exec).startswith("this cell, line 4 (a.py): ")
-    assert (folder / "mine/work/00/a.py").read_text() == "x = 1\n"
+    assert (folder / "mine" / "work/00/a.py").read_text() == "x = 1\n"
     shell.user_ns["name"] = "b"  # who reads the notebook's file knows of no variables
     shell.run_cell("%%source {name}.py\nx = 1\n")
-    assert (folder / "mine/work/00/{name}.py").read_text() == "x = 1\n"
+    assert (folder / "mine" / "work/00/{name}.py").read_text() == "x = 1\n"
 
 
 def test_json_with_sources_as_lists_of_lines(folder):
