@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from labkit.course import renumbered, workbook
-from labkit.exercise.verdict import cells
 
 MAX_UNPACKED = 2_000_000_000  # bytes of all zip files together
 MAX_FILES = 20_000  # in one zip file
@@ -126,7 +125,9 @@ class _Search:
                 chosen = next((path for path in paths if path.name == own.name), paths[0])
                 others = ", ".join(path.name for path in paths if path != chosen)
                 note = f"graded was {chosen.name}, not {others}" if others else ""
-                yield Submission(learner, number, chosen, tuple(cells(own, workbook.ANSWER)), note)
+                yield Submission(
+                    learner, number, chosen, tuple(workbook.exercises(own, workbook.ANSWER)), note
+                )
 
     def _folder(self, folder: Path, place: Path, top: Path) -> None:
         """Search a folder.

@@ -30,7 +30,7 @@ from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.errors import printable
 from labkit.exercise.sandboxed_run import Limits
-from labkit.exercise.verdict import METADATA, cells, judge
+from labkit.exercise.verdict import METADATA, judge
 
 JUDGE_TIMEOUT = 60  # seconds for all that a judge does with one answer
 START_TIMEOUT = 120  # seconds that a kernel may take to come up
@@ -79,7 +79,7 @@ def verdict(path: Path, name: str, runtime: Mapping[str, str]) -> tuple[bool, st
     if found is None:
         return False, "there is no judge for this exercise"
     try:
-        text = cells(path, ANSWER).get(name)
+        text = workbook.exercises(path, ANSWER).get(name)
     except workbook.WorkbookError as error:
         return False, str(error)
     if text is None:

@@ -14,13 +14,13 @@ from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.errors import CourseError
 from labkit.exercise import check
-from labkit.exercise.verdict import cells, judge
+from labkit.exercise.verdict import judge
 from tests.answers.stub import solution
 from tests.helpers.course import faults
 
 COURSE = release.COURSE
 BOOKS = workbook.notebooks()
-NUMBERS = [number for path in BOOKS.values() for number in cells(path, SOLUTION)]
+NUMBERS = [number for path in BOOKS.values() for number in workbook.exercises(path, SOLUTION)]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_every_stub_of_the_edition_fails(edition, number):
     book = workbook.notebook(number[:2], edition / "notebooks")[1]
     files = workbook.runtime(number[:2], folder=edition / "notebooks")
     runtime = {path: source.text for path, source in files.items()}
-    found = judge(exercise.find(number), cells(book, ANSWER)[number], runtime)
+    found = judge(exercise.find(number), workbook.exercises(book, ANSWER)[number], runtime)
     assert not found.passed
 
 
@@ -188,7 +188,7 @@ def test_the_marks_are_nbgraders(path):
                 assert 0 < begin[0] < end[0]
         else:
             assert "BEGIN SOLUTION" not in cell.source
-    for number in cells(path, ANSWER):
+    for number in workbook.exercises(path, ANSWER):
         answer = marked.pop(f"answer-{number.replace('.', '-')}")
         graded = marked.pop(f"check-{number.replace('.', '-')}")
         assert (answer["solution"], answer["grade"], answer["locked"]) == (True, False, False)

@@ -437,6 +437,9 @@ def test_before_the_first_start_there_is_nothing_to_hand_in(course):
         copies.hand_in("ada")
 
 
+RENUMBERED = "Notebook 06 became 06 and 07; your copies and progress of 06 to 08 are now 07 to 09."
+
+
 def test_copies_and_progress_of_before_06_became_two_get_the_numbers_of_now_once(course):
     books = course / "notebooks"
     for old in renumbered.NAMES:
@@ -452,7 +455,7 @@ def test_copies_and_progress_of_before_06_became_two_get_the_numbers_of_now_once
     said = copies.prepare()
     beside = "08-the-job-of-pid-1.newer.ipynb"
     assert said == [
-        "Notebook 06 became 06 and 07; your copies and progress of 06 to 08 are now 07 to 09.",
+        RENUMBERED,
         f"08-the-job-of-pid-1.ipynb: the course has a newer one; it lies beside yours as {beside}.",
     ]
     assert copies.prepare() == []
@@ -463,3 +466,24 @@ def test_copies_and_progress_of_before_06_became_two_get_the_numbers_of_now_once
     ]
     assert sources(course / "mine/09-without-root.ipynb") == ["%notebook 09 as it is now"]
     assert list(progress.passed()) == ["05.1", "06.1", "07.1", "08.1", "09.2"]
+
+
+def test_a_begun_copy_of_the_old_06_says_where_its_first_exercises_are_now(course):
+    books = course / "notebooks"
+    old, new = "06-a-real-terminal.ipynb", "07-a-real-terminal.ipynb"
+    write(books / old, "%%answer 06.1\nx = 1\n")
+    copies.prepare()
+    write(course / "mine" / old, "%%answer 06.1\nmine = 1\n")
+    (books / old).rename(books / "06-a-terminal-of-its-own.ipynb")
+    write(books / new, "%%answer 07.1\nx = 1\n")
+    said = copies.prepare()
+    assert said[:2] == [
+        RENUMBERED,
+        f"{new} still asks 06.1 and 06.2, which stand in the new 06; "
+        "labkit reset 07 brings the new 07 and keeps yours.",
+    ]
+    assert workbook.exercises(course / "mine" / new, workbook.ANSWER) == {"06.1": "mine = 1\n"}
+    copies.reset("07", yes)
+    assert workbook.exercises(course / "mine" / new, workbook.ANSWER) == {"07.1": "x = 1\n"}
+    assert sources(course / "mine/07-a-real-terminal.1.ipynb") == ["%%answer 06.1\nmine = 1\n"]
+    assert copies.prepare() == []

@@ -13,11 +13,10 @@ import pytest
 from labkit import exercise
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.verdict import cells
 from tests.helpers.processes import Kernel
 
 BOOKS = workbook.notebooks()
-NUMBERS = [number for path in BOOKS.values() for number in cells(path, ANSWER)]
+NUMBERS = [number for path in BOOKS.values() for number in workbook.exercises(path, ANSWER)]
 WRONG = {
     number: answers
     for book in sorted({int(number[:2]) for number in NUMBERS})
@@ -81,10 +80,10 @@ def test_the_stub_fails_and_the_solution_passes(number):
 @pytest.mark.parametrize("book", [book for book in BOOKS if book < QUESTIONS])
 def test_each_notebook_has_exercises_that_are_whole(book):
     path = BOOKS[book]
-    numbers = list(cells(path, ANSWER))
+    numbers = list(workbook.exercises(path, ANSWER))
     assert numbers == [f"{book:02}.{n}" for n in range(1, len(numbers) + 1)]
     assert 2 <= len(numbers) <= 4
-    assert list(cells(path, SOLUTION)) == numbers
+    assert list(workbook.exercises(path, SOLUTION)) == numbers
     assert all(exercise.find(number).hints for number in numbers)
     assert all(len(WRONG[number]) >= 2 for number in numbers)
     asks_for_runtime = any(exercise.find(n).path.startswith("mydocker/") for n in numbers)

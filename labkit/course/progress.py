@@ -173,7 +173,7 @@ def _part(path: Path, done: dict[str, str]) -> Part:
     text = "\n".join(source for kind, source in cells if kind == "markdown")
     titles = {name: title.replace("`", "") for name, title in _HEADING.findall(text)}
     title = _TITLE.search(text)
-    names = workbook.exercises(cells, workbook.ANSWER)
+    names = workbook.exercises(path, workbook.ANSWER)
     exercises = {f"{name} {titles.get(name, '')}".rstrip(): name in done for name in names}
     count = f"{sum(exercises.values())} of {len(exercises)}" if names else "no exercises"
     return Part(path, f"{number} {title[1] if title else path.stem[3:]}", exercises, count)

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path, PurePosixPath
@@ -180,14 +180,17 @@ def number(word: object) -> str:
     return str(word).strip().zfill(len("03.2"))
 
 
-def exercises(cells: Iterable[tuple[str, str]], name: str) -> dict[str, str]:
-    """Return the answers or solutions that cells hold: number to text; of several, the last.
+def exercises(path: Path, name: str) -> dict[str, str]:
+    """Return the answers or solutions in a notebook: number to text; of several, the last.
 
     Args:
-        cells: type and source of each.
+        path: an .ipynb file.
         name: ANSWER or SOLUTION.
+
+    Raises:
+        WorkbookError: it is no notebook.
     """
-    found = [magic(source) for kind, source in cells if kind == "code"]
+    found = [magic(source) for kind, source in cells(path) if kind == "code"]
     named = [(number(cell.line), cell.body) for cell in found if cell and cell.name == name]
     return {exercise: text for exercise, text in named if _EXERCISE.fullmatch(exercise)}
 

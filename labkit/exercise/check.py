@@ -12,7 +12,7 @@ from labkit import exercise
 from labkit.course import progress, workbook
 from labkit.course.workbook import ANSWER, SOLUTION
 from labkit.exercise import Exercise
-from labkit.exercise.verdict import NotJudged, Verdict, cells, judge
+from labkit.exercise.verdict import NotJudged, Verdict, judge
 
 
 class Interrupted(KeyboardInterrupt):
@@ -160,7 +160,9 @@ def _judged(found: Exercise, text: str) -> Verdict | Note:
 
 def _solution(found: Exercise) -> str:
     """Return the worked solution, "" where this edition of the course holds none."""
-    return cells(workbook.notebook(found.number[:2])[1], SOLUTION).get(found.number, "")
+    return workbook.exercises(workbook.notebook(found.number[:2])[1], SOLUTION).get(
+        found.number, ""
+    )
 
 
 def _find(number: object) -> Exercise | Note:

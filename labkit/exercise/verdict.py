@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
-from pathlib import Path
 from typing import Any
 
 from labkit import exercise
@@ -143,22 +142,6 @@ def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdic
         hints = (wrong.hint,) if wrong.hint else ()
         number, found = exercise_.number, _plain(wrong.found, SHOWN)
         return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))
-
-
-def cells(path: Path, magic: str) -> dict[str, str]:
-    """Return the answers or solutions that a notebook holds; of several, the last.
-
-    Args:
-        path: an .ipynb file.
-        magic: ANSWER or SOLUTION.
-
-    Returns:
-        exercise to text.
-
-    Raises:
-        WorkbookError: it is no notebook.
-    """
-    return workbook.exercises(workbook.cells(path), magic)
 
 
 def code(text: str) -> str:

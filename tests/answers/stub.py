@@ -2,15 +2,14 @@
 
 from labkit.course import workbook
 from labkit.course.workbook import ANSWER, SOLUTION
-from labkit.exercise.verdict import cells
 
 
 def stub(number):
-    return cells(workbook.notebook(number[:2])[1], ANSWER)[number]
+    return workbook.exercises(workbook.notebook(number[:2])[1], ANSWER)[number]
 
 
 def solution(number):
-    return cells(workbook.notebook(number[:2])[1], SOLUTION)[number]
+    return workbook.exercises(workbook.notebook(number[:2])[1], SOLUTION)[number]
 
 
 def solved(number, *changes):
