@@ -254,19 +254,28 @@ def read_signal(fd: int) -> tuple[int, bool]:
     return number, code == SI_KERNEL
 
 
-def poll(*fds: int, seconds: float | None = None) -> set[int]:
-    """Wait until something can be read, and return where; a descriptor's end counts. See poll(2).
+def poll(*fds: int, writing: "Iterable[int]" = (), seconds: float | None = None) -> set[int]:
+    """Wait until something can be read or written, and return where. See poll(2).
+
+    A descriptor's end counts, and an error: whoever reads or writes then hears which it is.
 
     Args:
-        *fds: descriptors, also above 1023, which select(2) does not take.
+        *fds: descriptors to read, also above 1023, which select(2) does not take.
+        writing: descriptors to write.
         seconds: return an empty set after as many; None waits as long as it takes.
     """
-    import select  # which no container start needs
+    import select  # which a container's first process does not need
 
     events = select.poll()
-    for fd in fds:
-        events.register(fd, select.POLLIN)
+    for fd in {*fds, *writing}:
+        events.register(fd, select.POLLIN * (fd in fds) | select.POLLOUT * (fd in writing))
     return {fd for fd, _ in events.poll(None if seconds is None else max(seconds, 0) * 1000)}
+
+
+def exit_status(status: int) -> int:
+    """Return what a shell makes of a status of wait(2): 128+n where signal n has ended it."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
 
 
 def link_flags(name: str) -> int:

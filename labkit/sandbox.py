@@ -182,8 +182,7 @@ def _supervise(child: int, session: bool, watched: int | None = None) -> int:
         if number == signal.SIGCHLD:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == child:
-                    status = os.waitstatus_to_exitcode(ended[1])
-                    return status if status >= 0 else 128 - status
+                    return linux.exit_status(ended[1])
         # In a session that others share, the terminal sends keys to each process by itself.
         elif session or number not in KEYS:
             os.kill(child, number)

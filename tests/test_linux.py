@@ -178,6 +178,27 @@ def test_poll_names_the_descriptors_that_can_be_read_or_have_ended():
         os.close(fd)
 
 
+def test_poll_names_those_that_can_be_written_too():
+    pipes = (_, empty), (reader, full), (ended, broken) = [os.pipe() for _ in range(3)]
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(full, bytes(4096))
+    os.close(ended)
+    assert linux.poll(writing=[empty, full, broken]) == {empty, broken}
+    assert linux.poll(reader, writing={full}, seconds=0) == {reader}
+    for fd in {fd for pipe in pipes for fd in pipe} - {ended}:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(("line", "status"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_an_exit_status_is_what_a_shell_would_say(line, status):
+    assert (
+        linux.exit_status(os.waitpid(os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", line), 0)[1])
+        == status
+    )
+
+
 @pytest.mark.parametrize("ignored", [False, True])
 def test_before_an_exec_sigint_is_the_starters_choice(ignored):
     def body():

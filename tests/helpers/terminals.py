@@ -104,8 +104,7 @@ class Person:
             os.close(pidfd)
         _, status = os.waitpid(self.pid, 0)
         self.pid = 0
-        code = os.waitstatus_to_exitcode(status)
-        return code if code >= 0 else 128 - code
+        return linux.exit_status(status)
 
     def close(self) -> None:
         """Close the terminal, as closing its window does, and make sure that nobody is left."""
