@@ -96,7 +96,7 @@ class Answer:
         """Which limit ended a run, in words; "" where none did."""
         return next((run.exceeded for run in self._runs if run.exceeded), "")
 
-    def values(self, *names: str) -> dict[str, Any]:
+    def values(self, *names: str) -> list[Any]:
         """Run a Python answer to its end and return the values of these names, as JSON has them.
 
         Raises:
@@ -113,7 +113,7 @@ class Answer:
         missing = [name for name in names if name not in values]
         wanted, hint = f"a value for {', '.join(names)}", f"Write `{(*missing, '')[0]} = …`."
         expect(not missing, wanted, f"nothing called {', '.join(missing)}", hint)
-        return values
+        return [values[name] for name in names]
 
 
 Judge = Callable[[Answer], str]

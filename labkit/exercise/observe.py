@@ -9,16 +9,17 @@ import signal
 import termios
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from labkit import procfs
 from labkit.exercise.sandboxed_run import CRASH, MAX_POLLS, SandboxedRun
 from labkit.procfs import Process
 
 T = TypeVar("T")
-Hints = str | Mapping[str, str]  # or by what was printed: the first that it contains counts
+Hints = str | Mapping[str, str]  # or by a word of what was printed, or of how the run stands
 SLEEP = ("sleep", "1000")  # what most exercises are about
 STAYS = "a process `sleep 1000` that stays"
+CONTAINER = "a container whose command runs"
 MAX_READ = 2**20  # bytes that a judge reads of a file
 CPU_ALLOWANCE = 1  # seconds of processor time: nobody who waits needs as much
 
@@ -44,8 +45,31 @@ def expect(condition: T | None, wanted: str, found: object, hint: str = "") -> T
     return condition
 
 
+def expect_guesses(
+    guesses: Any, kernel: Mapping[str, object], form: str, asked: str, hints: Mapping[str, str]
+) -> None:
+    """Raise `Incorrect` for the first guess that is of another type than the truth, or is wrong.
+
+    Args:
+        guesses: what an answer has in place of a dictionary from names to guesses.
+        kernel: name to what the kernel has shown, an int or a bool.
+        form: which type is wanted.
+        asked: what was to be guessed; "{}" in it is for the name, another one for the truth.
+        hints: name to a hint for who is wrong about it.
+    """
+    for name, truth in kernel.items():
+        guess = guesses.get(name) if isinstance(guesses, dict) else guesses
+        wanted = f"{'True or False' if isinstance(truth, bool) else 'a number'} for `{name}`"
+        found = f"`{'...' if guess == 'Ellipsis' else repr(guess):.30}`"
+        expect(type(guess) is type(truth), wanted, found, form)
+    right = sum(guesses[name] == truth for name, truth in kernel.items())
+    for name, truth in kernel.items():
+        found = f"you predicted {guesses[name]!r:.20} ({right} of {len(kernel)} are right)"
+        expect(guesses[name] == truth, asked.format(name, truth), found, hints[name])
+
+
 @contextlib.contextmanager
-def must_keep_running(run: SandboxedRun, wanted: str, hint: Hints) -> Iterator[SandboxedRun]:
+def keeps_running(run: SandboxedRun, wanted: str, hint: Hints) -> Iterator[SandboxedRun]:
     """Close a run at the end; raise `Incorrect` where a process ends while a judge looks at it."""
     with run:
         try:
@@ -80,7 +104,7 @@ def observed(
     Raises:
         Incorrect: there is none, or it ended, or the answer crashed.
     """
-    with must_keep_running(run, wanted, hint):
+    with keeps_running(run, wanted, hint):
         process = run.until(find or (lambda: run.find(*SLEEP)))
         if blocked and not (process and run.is_blocked()):
             process = None
@@ -95,10 +119,11 @@ def fail_if_crashed(run: SandboxedRun, wanted: str, hint: Hints = "") -> None:
 
 
 def hint_for(run: SandboxedRun, hint: Hints) -> str:
-    """Return of several hints the one that fits what a run has printed."""
+    """Return of several hints the first that fits what a run has printed, or how it stands."""
     if isinstance(hint, str):
         return hint
-    return next((text for word, text in hint.items() if word in run.output), "")
+    said = f"{run.output}\n{run.summary()}"
+    return next((text for word, text in hint.items() if word in said), "")
 
 
 def rests(run: SandboxedRun) -> None:

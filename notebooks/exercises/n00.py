@@ -2,7 +2,7 @@
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, ids_inside, listed, observed
+from labkit.exercise.observe import STAYS, expect, expect_guesses, ids_inside, listed, observed
 
 WAIT = (
     "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
@@ -12,6 +12,10 @@ SYNTAX = (
     "The shell could not read your line; what it says stands below. Is a quote or a bracket open?"
 )
 HINTS = {"yntax error": SYNTAX, "unexpected EOF": SYNTAX, "": WAIT}
+WHY = {
+    "number": "The kernel starts to count again in a new PID namespace, whatever `ps` may say.",
+    "alone": "`/proc` is a mounted file system. Who mounted this one, and in which PID namespace?",
+}
 FIVE = {"uts": "--uts", "pid": "--pid --fork", "mnt": "--mount", "net": "--net", "ipc": "--ipc"}
 
 
@@ -53,8 +57,7 @@ def a_name_of_its_own(answer: Answer) -> str:
 )
 def who_is_number_1(answer: Answer) -> str:
     """The sleep is in a new PID namespace, with the old /proc, and the predictions are right."""
-    values = answer.values("command", "number", "alone")
-    command, number, alone = values["command"], values["number"], values["alone"]
+    command, number, alone = answer.values("command", "number", "alone")
     run = answer.command("sh", "-c", str(command))
     with observed(run, STAYS, HINTS, crash="", blocked=True) as (_, sleep):
         shown = listed(sleep.pid)
@@ -76,27 +79,9 @@ def who_is_number_1(answer: Answer) -> str:
         "a `/proc` that shows the sleep alone",
         "Leave `--mount-proc` out: this is about what happens without.",
     )
-    asked = "a prediction where `...` stands"
-    expect(number != "Ellipsis", asked, "`number` is still `...`", "Guess; the kernel will tell.")
-    expect(alone != "Ellipsis", asked, "`alone` is still `...`", "Guess: `True` or `False`?")
-    expect(
-        type(number) is int and type(alone) is bool,
-        "a number, and True or False",
-        f"`number = {number!r:.20}` and `alone = {alone!r:.20}`",
-        "A number stands there without quotes, and so do `True` and `False`.",
-    )
-    expect(
-        number == sleep.pids[-1],
-        "the number that the kernel gives to the sleep",
-        f"you predicted {number}, and the kernel says otherwise",
-        "The kernel starts to count again in a new PID namespace, whatever `ps` may say.",
-    )
-    expect(
-        alone is False,
-        "a `/proc` as the sleep finds it",
-        f"you predicted `alone = {alone}`, and its `/proc` shows other processes",
-        "`/proc` is a mounted file system. Who mounted this one, and in which PID namespace?",
-    )
+    form = "Guess: the kernel will tell. Numbers, `True` and `False` are written without quotes."
+    guesses, kernel = {"number": number, "alone": alone}, {"number": sleep.pids[-1], "alone": False}
+    expect_guesses(guesses, kernel, form, "`{}` as the kernel shows it", WHY)
     return f"the sleep is number {number}, and its `/proc` tells about the others: as you predicted"
 
 

@@ -4,10 +4,10 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
-from labkit.exercise.observe import Hints, expect, fail_if_crashed, written
+from labkit.exercise.observe import Hints, expect, expect_guesses, fail_if_crashed, written
 
 ARRIVED = "arrived.json"
 # Takes the place of run.py, which says nothing of what it was called with.
@@ -55,21 +55,13 @@ LINES = {
 }
 
 
-@dataclass(frozen=True)
-class Call:
-    """What became of a command line.
-
-    Attributes:
-        status: the exit status.
-        output: what was printed.
-        messages: those of the log.
-        arrived: the terminal wanted, and the command, as `run` got them; None: it did not.
-    """
+class Call(NamedTuple):
+    """What became of a command line."""
 
     status: int | None
     output: str
-    messages: list[str]
-    arrived: tuple[bool, str] | None
+    messages: list[str]  # those of the log
+    arrived: tuple[bool, str] | None  # what `run` got: a terminal is wanted, and the command
 
 
 @exercise(
@@ -129,9 +121,8 @@ def two_spellings(answer: Answer) -> str:
 )
 def what_does_it_answer(answer: Answer) -> str:
     """The statuses are those that the program gives, and the fifth line gets its message."""
-    values = answer.values("prediction", "words")
-    prediction, words = values["prediction"], values["words"]
-    asked = "a prediction, 0 or 1, for each of the four lines"
+    statuses = {line: _call(answer, *line.split()).status for line in LINES}
+    prediction, words = answer.values("prediction", "words")
     expect(
         isinstance(words, list) and all(isinstance(word, str) for word in words),
         "a list of words",
@@ -144,19 +135,8 @@ def what_does_it_answer(answer: Answer) -> str:
         f"`{' '.join(words)}`",
         "`run` alone gets that message, too. Which word behind it is no command either?",
     )
-    for line, hint in LINES.items():
-        guess = prediction.get(line, "nothing")
-        guess = "..." if guess == "Ellipsis" else guess
-        number = isinstance(guess, int) and not isinstance(guess, bool)
-        found = f"`{guess}` for `{line}`" if guess == "..." else f"`{guess!r}` for `{line}`"
-        expect(number, asked, found, "Guess: the program will tell. (A number has no quotes.)")
-        status = _call(answer, *line.split()).status
-        expect(
-            guess == status,
-            f"the exit status of `{line}`",
-            f"you predicted {guess}, and it is another",
-            hint,
-        )
+    form = "Guess, 0 or 1: the program will tell. (A number has no quotes.)"
+    expect_guesses(prediction, statuses, form, "the exit status of `{}`", LINES)
     call = _call(answer, *words)
     expect(
         call.status == 1 and call.messages[-1:] == ["missing container command"],

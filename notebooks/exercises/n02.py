@@ -1,7 +1,5 @@
 """Notebook 02: namespaces."""
 
-import contextlib
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,16 +7,9 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import (
-    SLEEP,
-    STAYS,
-    expect,
-    fail_if_crashed,
-    hint_for,
-    must_keep_running,
-    observed,
-)
+from labkit.exercise.observe import SLEEP, STAYS, expect, fail_if_crashed, keeps_running, observed
 from labkit.exercise.sandboxed_run import SandboxedRun
+from labkit.procfs import Process
 
 SIX = {"mnt", "uts", "ipc", "pid", "net", "cgroup"}
 # Takes the place of init.py, which ends at once in this version.
@@ -38,6 +29,10 @@ NOT_BOTH = {
     "kernel refuses one more new namespace. Ask once, and then make them with `os.fork()`.",
     "": "Each of the two needs a process of its own: fork, then `exec` in the child. (A shell in "
     f"between would be number 1, and take all others with it when it ends.) {WAIT}",
+}
+CRASHED = {
+    "Read-only": "Only the working folder can be written to here.",
+    "": "Open the file in `/proc` before the child ends: later it is gone.",
 }
 PRISON = ("unshare", "--uts", "--net", "sh", "-c", 'hostname box && exec "$@"', "sh")
 
@@ -80,30 +75,29 @@ def a_sixth_namespace(answer: Answer) -> str:
 def two_in_one(answer: Answer) -> str:
     """Both sleeps are children of the program, and numbers 1 and 2 of one new PID namespace."""
     both = "`sleep 1000` and `sleep 2000`, both children of your program"
-    with must_keep_running(answer.start(), both, WAIT) as run:
-        started = run.until(lambda: run.find(*SLEEP)) and run.until(lambda: run.find(*SECOND))
-        hint = WAIT if run.status == 0 else hint_for(run, NOT_BOTH)
-        expect(started, both, run.summary(), hint)
-        expect(run.is_blocked(), both, run.summary(), WAIT)
+    run = answer.start()
+
+    def second() -> Process | None:
+        return run.find(*SLEEP) and run.find(*SECOND)
+
+    with observed(run, both, NOT_BOTH, blocked=True, find=second) as (_, other):
         # A shell in between is gone by now, and what was below it.
-        first = expect(run.find(*SLEEP), both, run.summary(), hint)
-        second = expect(run.find(*SECOND), both, run.summary(), hint)
+        first = expect(run.find(*SLEEP), both, run.summary(), NOT_BOTH[""])
         expect(
-            len(first.pids) > 2 and len(second.pids) > 2,
+            len(first.pids) > 2 and len(other.pids) > 2,
             "both in a new PID namespace",
             f"`sleep {1000 if len(first.pids) < 3 else 2000}` in the one that was there before",
             "`unshare` counts for the children that come after it. The process that calls it "
             "stays where it is, and `exec` makes no new process.",
         )
-        one, other = (procfs.namespaces(process.pid)["pid"] for process in (first, second))
         expect(
-            one == other,
+            procfs.namespaces(first.pid)["pid"] == procfs.namespaces(other.pid)["pid"],
             "both in the same new PID namespace",
             "two namespaces, one for each",
             "`clone(CLONE_NEWPID)` makes a namespace with each call. `unshare` makes one, for all "
             "children that follow.",
         )
-        numbers = (first.pids[-1], second.pids[-1])
+        numbers = (first.pids[-1], other.pids[-1])
         expect(
             numbers == (1, 2),
             "`sleep 1000` as number 1, `sleep 2000` as number 2",
@@ -112,7 +106,7 @@ def two_in_one(answer: Answer) -> str:
             "perhaps?",
         )
         expect(
-            first.ppid == second.ppid == run.program.pid,
+            first.ppid == other.ppid == run.program.pid,
             both,
             "another process is the parent of one of them",
             "The program stays outside and forks twice after `unshare`.",
@@ -131,18 +125,12 @@ def a_namespace_with_nobody_in_it(answer: Answer) -> str:
     """A UTS namespace is called survivor, is held open, and no process is in it."""
     wanted = "a UTS namespace that is held open, with no process in it"
     stay = "The program itself has to stay: a descriptor is closed when its process ends."
-    with must_keep_running(answer.start(), wanted, stay) as run:
+    with keeps_running(answer.start(), wanted, stay) as run:
         held = run.until(lambda: next(_held_alone(run), None))
-        fail_if_crashed(
-            run,
-            wanted,
-            "Only the working folder can be written to here."
-            if "Read-only" in run.output
-            else "Open the file in `/proc` before the child ends: later it is gone.",
-        )
+        fail_if_crashed(run, wanted, CRASHED)
         expect(run.is_blocked(), wanted, run.summary(), stay)
-        outside = procfs.namespaces(run.program.ppid)["uts"]
-        inside = [p.pid for p in _living(run) if procfs.namespaces(p.pid)["uts"] != outside]
+        outside = _uts(run.program.ppid)
+        inside = [process.pid for process in _living(run) if _uts(process.pid) != outside]
         found = "a process is still in the new one" if inside else "no namespace but the first"
         hint = "Hold it first, then end the child: `os.kill(pid, signal.SIGKILL)`."
         if run.program.pid in inside:
@@ -214,28 +202,17 @@ def _held_alone(run: SandboxedRun) -> Iterator[str]:
     """Yield paths of UTS namespaces that are held open and in which no process is."""
     held = []
     for process in _living(run):
-        with contextlib.suppress(OSError):
-            for path in Path(f"/proc/{process.pid}/fd").iterdir():
-                held.append((_number(str(path.readlink())), str(path)))
-        with contextlib.suppress(OSError):
-            for mount in procfs.mounts(process.pid):
-                if mount.fstype == "nsfs":
-                    path = Path(f"/proc/{process.pid}/root{mount.target}")
-                    held.append((_number(mount.root), str(path)))
+        place = Path(f"/proc/{process.pid}")
+        held += [(str(link.readlink()), str(link)) for link in (place / "fd").iterdir()]
+        held += [(m.root, f"{place}/root{m.target}") for m in procfs.mounts(process.pid)]
     # Read last: whoever is in a new one was there before it could be held.
-    inhabited: set[str | None] = {None}
-    for pid in (run.program.ppid, *(process.pid for process in _living(run))):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                inhabited.add(_number(str((task / "ns/uts").readlink())))
-    yield from (path for number, path in held if number not in inhabited)
+    inhabited = {_uts(pid) for pid in (run.program.ppid, *(p.pid for p in _living(run)))}
+    yield from (path for name, path in held if name[:4] == "uts:" and name not in inhabited)
 
 
-def _living(run: SandboxedRun) -> list[procfs.Process]:
+def _living(run: SandboxedRun) -> list[Process]:
     return [process for process in run.processes() if process.state != "Z"]
 
 
-def _number(name: str) -> str | None:
-    """Return the inode number in `uts:[4026531838]`, None where it is something else."""
-    found = re.fullmatch(r"uts:\[(\d+)\]", name)
-    return found[1] if found else None
+def _uts(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/uts").readlink())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, STAY, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, listed, observed, waits_for, written
+from labkit.exercise.observe import CONTAINER, STAYS, expect, listed, observed, waits_for, written
 from labkit.exercise.sandboxed_run import PROGRAM_PID
 
 WAIT = (
@@ -90,7 +90,7 @@ def a_name_for_the_container(answer: Answer) -> str:
         "or it became another program."
     )
     run = answer.start("run", "-ti", "./stay")
-    with observed(run, "a container whose command runs", hint) as (_, sleep):
+    with observed(run, CONTAINER, hint) as (_, sleep):
         found = run.eventually(lambda: procfs.hostname(sleep.pid), "box")
         outside = procfs.hostname(run.program.pid)
         expect(

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, Answer, exercise
-from labkit.exercise.observe import (
-    SLEEP,
-    STAYS,
-    expect,
-    fail_if_crashed,
-    must_keep_running,
-    observed,
-)
+from labkit.exercise.observe import CONTAINER, SLEEP, STAYS, expect, expect_guesses, observed
 from labkit.exercise.sandboxed_run import PROGRAM_PID, SandboxedRun
 from labkit.procfs import Process
 
@@ -63,22 +56,10 @@ def what_survives(answer: Answer) -> str:
         expect(run.until(lambda: run.find(*SLEEP)), "its exec", run.summary(), MACHINE_BUSY)
         after = _everything(run, program)
     survives = {name: before[name] == after[name] for name in before}
-    guesses = answer.values("survives")["survives"]
-    missing = [name for name in survives if not isinstance(guesses.get(name), bool)]
-    expect(
-        not missing,
-        f"True or False for each of the {len(survives)}",
-        f"neither for {len(missing)}, the first is `{(missing or [''])[0]}`",
-        "True: the process has it after `exec` as it had it before. False: gone, or another.",
-    )
-    right = [name for name in survives if guesses[name] == survives[name]]
-    for name, truth in survives.items():
-        expect(
-            name in right,
-            f"`{name}` survives: {truth}, as `/proc` shows before and after",
-            f"{guesses[name]} ({len(right)} of {len(survives)} are right)",
-            WHY[name],
-        )
+    (guesses,) = answer.values("survives")
+    form = "True: the process has it after `exec` as it had it before. False: gone, or another."
+    asked = "`{}` survives: {}, as `/proc` shows before and after"
+    expect_guesses(guesses, survives, form, asked, WHY)
     return f"{sum(survives.values())} of {len(survives)} survive, and you knew which"
 
 
@@ -132,7 +113,7 @@ def nothing_ignored(answer: Answer) -> str:
         "": "`init` did not come as far as the command. What it printed says why.",
     }
     run = answer.start("run", "-ti", "./stay")
-    with observed(run, "a container whose command runs", hints) as (_, sleep):
+    with observed(run, CONTAINER, hints) as (_, sleep):
         # Not all: who was started by make ignores 32 and 33, which glibc keeps for itself.
         both = {signal.SIGPIPE, signal.SIGXFSZ}
         ignored = _signals(sleep, "SigIgn") & both
@@ -165,28 +146,19 @@ def nothing_ignored(answer: Answer) -> str:
 )
 def a_sleep_called_nothing(answer: Answer) -> str:
     """A process runs the file of sleep; its comm and its first argument are nothing."""
-    stays = "a process that runs `sleep` and stays"
-    with must_keep_running(answer.start(), stays, WAIT) as run:
-        sleep = run.until(lambda: run.running("sleep"))
-        fail_if_crashed(
-            run,
-            "a process that runs `sleep`, called `nothing`",
-            {
-                "FileNotFoundError": "exec needs a file. `os.execvp` looks for it in PATH, "
-                "`os.execv` takes a path to it; the name in the list is another matter."
-            },
-        )
-        expect(
-            sleep,
-            "a process that runs the file of `sleep` and stays",
-            run.summary(),
-            WAIT
-            if run.status is not None
-            else "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
-        )
-        run.until(lambda: _names(run.running("sleep")) == ("nothing", "nothing"))
-        expect(run.is_blocked(), stays, run.summary(), WAIT)
-        comm, args = _names(run.running("sleep"))
+    wanted = "a process that runs the file of `sleep` and stays"
+    hints = {
+        "answer ended": WAIT,
+        "": "A copy is another file. `/proc/PID/exe` must lead to the program `sleep` itself.",
+    }
+    crash = {
+        "FileNotFoundError": "exec needs a file. `os.execvp` looks for it in PATH, `os.execv` "
+        "takes a path to it; the name in the list is another matter."
+    }
+    run = answer.start()
+    with observed(run, wanted, hints, crash=crash, blocked=True, find=lambda: run.running("sleep")):
+        run.until(lambda: _names(run) == ("nothing", "nothing"))
+        comm, args = _names(run)
         hint = "`args` is the list that exec was given. Its first word is yours to choose."
         expect(args == "nothing", "`args` that begin with `nothing`", f"`{args}`", hint)
         expect(
@@ -234,6 +206,8 @@ def _signals(process: Process, kind: str) -> set[int]:
     return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
-def _names(process: Process | None) -> tuple[str, str]:
-    """Return a process's comm and its first argument."""
-    return (process.name, (*process.command, "")[0]) if process else ("", "")
+def _names(run: SandboxedRun) -> tuple[str, str]:
+    """Return comm and the first argument of the process that runs sleep."""
+    if not (sleep := run.running("sleep")):
+        raise ProcessLookupError("it has ended")
+    return sleep.name, (*sleep.command, "")[0]

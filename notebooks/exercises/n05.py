@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import expect, observed
+from labkit.exercise.observe import CONTAINER, expect, expect_guesses, keeps_running, observed
 from labkit.exercise.sandboxed_run import Limits
 from labkit.procfs import Mount, Process
 
@@ -65,25 +65,20 @@ def news_in_one_direction(answer: Answer) -> str:
 )
 def statuses(answer: Answer) -> str:
     """The guesses are the statuses with which the runtime ends."""
-    found = _statuses(answer)
-    guesses = answer.values("statuses")["statuses"]
-    missing = [c for c in found if type(guesses.get(c)) is not int]
-    expect(
-        not missing,
-        f"a number for each of the {len(found)} commands",
-        f"no number yet for {len(missing)}, the first is `{(missing or [''])[0]}`",
-        "A number from 0 to 255.",
-    )
-    right = [command for command in found if guesses[command] == found[command]]
-    for command in found:
-        expect(
-            command in right,
-            f"the status with which `{command}` ends",
-            f"your number, {guesses[command]!r:.20}, and it ends with another "
-            f"({len(right)} of {len(found)} are right)",
-            STATUSES[command],
-        )
-    return f"{', '.join(str(status) for status in found.values())}, each as you said"
+    script = "\n".join(f"{RUN} {command}; echo $? >> found" for command in STATUSES)
+    # The time is ours, not the answer's; ten Pythons start, in a VM without KVM perhaps.
+    run = answer.command("sh", "-c", script, limits=Limits(seconds=90))
+    starts = "a runtime that starts five containers"
+    why = "This is no fault of the numbers. Does your version 3 work? Is the machine very busy?"
+    with observed(run, starts, why) as (_, sleep):
+        os.kill(sleep.pid, signal.SIGKILL)  # from outside
+        run.wait()
+    numbers = Path(answer.folder, "found").read_text().split()
+    found = dict(zip(STATUSES, map(int, numbers), strict=True))
+    (guesses,) = answer.values("statuses")
+    form = "A number from 0 to 255, without quotes."
+    expect_guesses(guesses, found, form, "the status with which `{}` ends", STATUSES)
+    return f"{', '.join(numbers)}, each as you said"
 
 
 @exercise(
@@ -137,21 +132,17 @@ def shared_memory_of_its_own(answer: Answer) -> str:
 )
 def a_name_for_the_machine(answer: Answer) -> str:
     """From inside, the machine's host name has become mine."""
-    script = f"{RUN} sh {SH}; exec sleep 3000"
-    with answer.command("sh", "-c", script) as run:
-
-        def renamed() -> bool:
-            return procfs.hostname(run.program.pid) == "mine"
-
-        run.until(lambda: renamed() or run.find("sleep", "3000"))
-        expect(
-            run.status is None and renamed(),
-            "the host name `mine` on the machine",
-            f"`{procfs.hostname(run.program.pid)}`" if run.status is None else run.summary(),
-            "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in "
-            "there is the container's PID 1, too, and `/proc/self` is you. Is there another "
-            "`/proc`?",
-        )
+    wanted = "the host name `mine` on the machine"
+    hint = (
+        "`hostname` names the UTS namespace that you are in: the container's. `/proc/1` in there "
+        "is the container's PID 1, too, and `/proc/self` is you. Is there another `/proc`?"
+    )
+    run = answer.command("sh", "-c", f"{RUN} sh {SH}; exec sleep 3000")
+    with keeps_running(run, wanted, hint):
+        machine = run.program.pid
+        run.until(lambda: procfs.hostname(machine) == "mine" or run.find("sleep", "3000"))
+        name = procfs.hostname(machine)
+        expect(name == "mine", wanted, f"`{name}`", hint)
         return "the machine is called `mine`, by somebody in a container"
 
 
@@ -176,22 +167,8 @@ def _machine(
     words = ["unshare", "--mount", "--propagation", "shared", "sh", "-c"]
     run = answer.command(*words, f"{RUN} sh inside & {outside}; wait $!")
     why = f"`init` did not come as far as the command. What it printed says why. {hint}"
-    with observed(run, "a container whose command runs", why.rstrip()) as (_, inner):
+    with observed(run, CONTAINER, why.rstrip()) as (_, inner):
         yield run.program, inner
-
-
-def _statuses(answer: Answer) -> dict[str, int]:
-    """Run each command in a container of its own; the sleep gets signal 9 from outside."""
-    script = "\n".join(f"{RUN} {command}; echo $? >> found" for command in STATUSES)
-    # The time is ours, not the answer's; ten Pythons start, in a VM without KVM perhaps.
-    run = answer.command("sh", "-c", script, limits=Limits(seconds=90))
-    starts = "a runtime that starts five containers"
-    why = "This is no fault of the numbers. Does your version 3 work? Is the machine very busy?"
-    with observed(run, starts, why) as (_, sleep):
-        os.kill(sleep.pid, signal.SIGKILL)
-        run.wait()
-    found = Path(answer.folder, "found").read_text().split()
-    return dict(zip(STATUSES, map(int, found), strict=True))
 
 
 def _shm(pid: int) -> list[Mount]:

@@ -10,6 +10,7 @@ from labkit.exercise.observe import (
     CPU_ALLOWANCE,
     SLEEP,
     expect,
+    expect_guesses,
     fail_if_crashed,
     observed,
     rests,
@@ -54,21 +55,17 @@ with open("noted", "w", buffering=1) as notes:
 LAST = signal.SIGPWR
 OTHERS = ("INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "CONT", "WINCH", "RTMIN")
 EARLY = "PID 1 must not end before the command does, whoever else has ended meanwhile."
-# What is run, and a hint for who is wrong about it.
 RUNS = {
-    "A": (("sh", "-c", DIES.format("TERM")), "The shell is PID 1, and has no handler for SIGTERM."),
-    "B": (
-        ("sh", "-c", DIES.format("KILL")),
-        "SIGKILL ends PID 1 when it comes from outside. Where does this one come from?",
-    ),
-    "C": (
-        ("--init", "sh", "-c", DIES.format("TERM")),
-        "With `--init` somebody else is PID 1. What is the status of who is ended by signal n?",
-    ),
-    "D": (
-        ("sh", "-c", f'trap "exit 4" TERM; {DIES.format("TERM")}'),
-        "`trap` sets up a handler. Does the protection of PID 1 cover that as well?",
-    ),
+    "A": ("sh", "-c", DIES.format("TERM")),
+    "B": ("sh", "-c", DIES.format("KILL")),
+    "C": ("--init", "sh", "-c", DIES.format("TERM")),
+    "D": ("sh", "-c", f'trap "exit 4" TERM; {DIES.format("TERM")}'),
+}
+WHY = {
+    "A": "The shell is PID 1, and has no handler for SIGTERM.",
+    "B": "SIGKILL ends PID 1 when it comes from outside. Where does this one come from?",
+    "C": "With `--init` somebody else is PID 1. What is the status of who is ended by signal n?",
+    "D": "`trap` sets up a handler. Does the protection of PID 1 cover that as well?",
 }
 
 
@@ -175,26 +172,16 @@ def another_signal(answer: Answer) -> str:
 )
 def four_statuses(answer: Answer) -> str:
     """The prediction holds what the kernel makes of four commands."""
-    prediction = answer.values("prediction")["prediction"]
-    expect(
-        isinstance(prediction, dict) and set(prediction) == set(RUNS),
-        "a `prediction` for A, B, C and D",
-        "another one",
-        "Leave the letters as they are and write a number behind each.",
-    )
-    for letter, (words, hint) in RUNS.items():
-        guess = prediction[letter]
+    statuses = {}
+    for letter, words in RUNS.items():
         with answer.command(*MYDOCKER, "run", *words) as run:
-            status = run.wait()
+            statuses[letter] = run.wait()
         fail_if_crashed(run, f"a container that runs {letter} to its end")
-        expect(
-            type(guess) is int,
-            "your prediction of a status for each",
-            f"none for {letter}",
-            "A number between 0 and 255.",
-        )
-        wanted = f"what the kernel made of {letter}, just now"
-        expect(guess == status, wanted, f"your prediction, {guess!r:.20}", hint)
+    (prediction,) = answer.values("prediction")
+    form = (
+        "Leave the letters as they are. Behind each stands a number from 0 to 255, without quotes."
+    )
+    expect_guesses(prediction, statuses, form, "what the kernel made of {}, just now", WHY)
     return "four commands, and each ended with the status that you predicted"
 
 

@@ -1,19 +1,38 @@
 """Notebook 09: without root."""
 
 import secrets
+import sys
 from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import MYDOCKER, PYTHON, SH, Answer, exercise
-from labkit.exercise.observe import STAYS, expect, ids_inside, observed
+from labkit.exercise.observe import STAYS, expect, expect_guesses, ids_inside, observed
 from labkit.procfs import Process
 
 RUN = (*MYDOCKER, "run")
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 CAP_SYS_ADMIN = 21  # linux/capability.h
-MAPS = {
-    "PermissionError": "The kernel refused one. In a map the ID inside comes first, then the one "
-    "outside: you are 0 there. Before `gid_map`, `setgroups` takes `deny`.",
+# Runs the answer, and where the kernel has refused something, says which map is still missing.
+WATCHED = f"""
+import runpy
+from pathlib import Path
+try:
+    runpy.run_path({PYTHON!r}, run_name="__main__")
+except PermissionError as error:
+    for name in ("gid_map", "uid_map"):
+        if not Path("/proc/self", name).read_text():
+            error.add_note(f"{{name}} is still empty")
+    raise
+"""
+REFUSED = {
+    "is still empty": "The kernel refused a map. The ID inside comes first, then the one outside: "
+    "you are 0 there.",
+    "PermissionError": "Before `gid_map`, `setgroups` takes `deny`; afterwards it takes nothing "
+    "more, and each map is taken once.",
+}
+DEPTH = {
+    "pid": "NSpid in `/proc/PID/status` of the sleep holds one number for each.",
+    "user": "When does `container.clone` ask for a user namespace?",
 }
 ENVIRONMENT = (
     "What does the inner Python need from its environment? It is clean, and `-e` adds to it."
@@ -31,7 +50,8 @@ def another_number(answer: Answer) -> str:
     """The sleep is user and group 1234 in a user namespace of its own."""
     wanted = "`sleep 1000` as user and group 1234 of a user namespace"
     stay = "Your program becomes `sleep`, or waits for it."
-    with observed(answer.start(), STAYS, stay, crash=MAPS, blocked=True) as (run, sleep):
+    run = answer.command(sys.executable, "-c", WATCHED)
+    with observed(run, STAYS, stay, crash=REFUSED, blocked=True) as (_, sleep):
         user, group = {*ids_inside(sleep, "uid")}, {*ids_inside(sleep, "gid")}
         expect(
             procfs.namespaces(sleep.pid)["user"] != procfs.namespaces(run.program.ppid)["user"],
@@ -100,8 +120,7 @@ def a_root_that_may_not_mount(answer: Answer) -> str:
 )
 def three_deep(answer: Answer) -> str:
     """The command leads three PID namespaces deep, and the prediction is what it shows."""
-    values = answer.values("prediction", "command")
-    prediction, command = values["prediction"], values["command"]
+    prediction, command = answer.values("prediction", "command")
     # The shell in between stays in the user namespace from which we count.
     words = ("sh", "-c", 'sh -c "$1"; exit $?', "sh", str(command))
     wanted = "`sleep 1000`, three containers deep"
@@ -115,16 +134,9 @@ def three_deep(answer: Answer) -> str:
         deep = min(len(sleep.pids) - 2, *(found[kind] for kind in found if kind != "user"))
         hint = "The command of one `mydocker run` may be `mydocker run` again. Three are wanted."
         expect(deep == 3, wanted, f"{deep} deep", hint)
-        for kind, hint in (
-            ("pid", "NSpid in `/proc/PID/status` of the sleep holds one number for each."),
-            ("user", "When does `container.clone` ask for a user namespace?"),
-        ):
-            expect(
-                type(prediction.get(kind)) is int and prediction[kind] == found[kind],
-                f"as many new `{kind}` namespaces as the kernel has made",
-                f"your prediction, {prediction.get(kind)!r:.20}",
-                hint,
-            )
+    kernel = {kind: found[kind] for kind in DEPTH}
+    asked = "as many new `{}` namespaces as the kernel has made"
+    expect_guesses(prediction, kernel, "A number each, without quotes.", asked, DEPTH)
     return f"new PID namespaces: {found['pid']}, new user namespaces: {found['user']}"
 
 

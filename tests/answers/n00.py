@@ -29,7 +29,7 @@ WRONG = {
             "Leave `--mount-proc` out",
         ),
         (PREDICTION.format(command="unshare --pid sleep 1000", number=1, alone=False), "`--fork`"),
-        (PREDICTION.format(command=WITHOUT, number="...", alone="..."), "still `...`"),
+        (PREDICTION.format(command=WITHOUT, number="...", alone="..."), "a number for `number`"),
         (PREDICTION.format(command=WITHOUT, number="'1'", alone=False), "without quotes"),
         (PREDICTION.format(command=WITHOUT, number=True, alone=False), "without quotes"),
         (PREDICTION.format(command=WITHOUT, number=1, alone="'False'"), "without quotes"),

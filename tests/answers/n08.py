@@ -137,7 +137,7 @@ WRONG = {
         ('prediction = {"A": 3, "B": 137, "C": 143, "D": 4}', "from outside"),
         ('prediction = {"A": 3, "B": 3, "C": 3, "D": 4}', "somebody else is PID 1"),
         ('prediction = {"A": 3, "B": 3, "C": 143, "D": 3}', "sets up a handler"),
-        ('prediction = {"A": "3", "B": "3", "C": "143", "D": "4"}', "A number between"),
+        ('prediction = {"A": "3", "B": "3", "C": "143", "D": "4"}', "a number from 0 to 255"),
         ("print(3, 3, 143, 4)", "Write `prediction = …`"),
         ("prediction = [3, 3, 143, 4]", "Leave the letters"),
     ],

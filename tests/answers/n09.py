@@ -33,6 +33,7 @@ WRONG = {
         (MAPS.format(lines=[UID]), "after `deny`"),
         (MAPS.format(lines=[UID, GID, DENY]), "Before `gid_map`"),
         (MAPS.format(lines=[("uid_map", "0 1234 1"), DENY, GID]), "then the one outside"),
+        (MAPS.format(lines=[UID, DENY, ("gid_map", "0 1234 1")]), "gid_map is still empty"),
         (MAPS.format(lines=[("uid_map", "0 0 1"), DENY, GID]), "the ID inside"),
         ("print('uid=1234 gid=1234')", "becomes `sleep`"),
     ],
@@ -49,7 +50,7 @@ WRONG = {
     "09.3": [
         (USERS, "When does `container.clone` ask"),
         (PIDS, "holds one number for each"),
-        (USERS.replace("'user': 3", "'user': True"), "When does `container.clone` ask"),
+        (USERS.replace("'user': 3", "'user': True"), "A number each"),
         (TWO, "Three are wanted"),
         ("print('3 pid, 1 user')", "Write `prediction = …`"),
         (TWO.replace("sleep 1000'", "unshare -pf sleep 1000'").replace("2", "3"), "Three are"),
