@@ -4,7 +4,7 @@ On top of what `labkit.sandbox` does, a program in it can write nothing but one 
 network of its own in which only the loopback is up, and room for a few hundred processes. There is
 always a user namespace, whose root cannot undo that.
 
-Run as a program, it starts another one, or with `--kernel` ipykernel with these arguments:
+Run as a program, it starts another one:
 `python -m labkit.hardened [--terminal] [--ready FD] FOLDER PROGRAM [ARGUMENT …]`.
 """
 
@@ -54,7 +54,6 @@ def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="labkit.hardened", allow_abbrev=False)
     parser.add_argument("--terminal", action="store_true", help="stdin becomes its terminal")
     parser.add_argument("--ready", metavar="FD", type=int, help="gets a byte when it begins")
-    parser.add_argument("--kernel", action="store_true", help="the program is ipykernel")
     parser.add_argument("folder", help="all that it can write")
     parser.add_argument("program", nargs=argparse.REMAINDER)
     given = parser.parse_args(words)
@@ -68,8 +67,6 @@ def main(words: Sequence[str]) -> int:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         if given.ready is not None:
             os.write(given.ready, b"1")
-        if given.kernel:
-            sandbox.become_kernel(given.program)
         sandbox.become(given.program, os.environ)
 
     return run(start, given.folder)

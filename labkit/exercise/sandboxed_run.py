@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -232,6 +233,11 @@ class SandboxedRun:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.program.pid, number)
 
+    def stop(self, reason: str) -> None:
+        """End the program because of a limit, in words; the first one that it met counts."""
+        self.exceeded = self.exceeded or reason
+        self._launcher.send_signal(signal.SIGKILL)
+
     def close(self) -> None:
         """End the program and everything that it started; return when they are gone."""
         hardened.end(self._launcher)
@@ -259,19 +265,20 @@ class SandboxedRun:
                 room = self.limits.output - len(self._output)
                 self._output += some[: max(0, room)]
                 if len(some) > room:
-                    self._stop(f"it printed more than {self.limits.output:,} bytes")
+                    self.stop(f"it printed more than {self.limits.output:,} bytes")
                     return
 
     def _look(self) -> list[Process]:
         """Read what was printed, end what is over a limit, and return the processes."""
         self._read()
-        if not self.exceeded and self._count() > self.limits.processes:
-            self._stop(f"it had more than {self.limits.processes} processes at once")
+        most = self.limits.processes
+        if not self.exceeded and self._count() > most and _alive(self.processes()) > most:
+            self.stop(f"it had more than {most} processes at once")
         processes = [] if self.exceeded else self.processes()
-        if sum(process.resident for process in processes) > self.limits.memory * 1024:
-            self._stop(f"it used more than {self.limits.memory} MiB of memory")
+        if _memory(processes, self.limits.memory * 1024) > self.limits.memory * 1024:
+            self.stop(f"it used more than {self.limits.memory} MiB of memory")
         elif time.monotonic() > self._end:
-            self._stop(f"it was not done after {self.limits.seconds:g} seconds")
+            self.stop(f"it was not done after {self.limits.seconds:g} seconds")
         return processes
 
     def _count(self) -> int:
@@ -281,10 +288,6 @@ class SandboxedRun:
             if not (proc / "self").exists():
                 return sum(path.name.isdigit() for path in proc.iterdir()) - 1
         return len(self.processes())  # the program has taken its /proc off, and this one is ours
-
-    def _stop(self, reason: str) -> None:
-        self.exceeded = self.exceeded or reason
-        self._launcher.send_signal(signal.SIGKILL)
 
     def _rest(self, processes: Sequence[Process]) -> str:
         """Return what changes when the program gets on, "" where it is about to.
@@ -309,6 +312,28 @@ def _terminal() -> tuple[int, int]:
     return ours, theirs
 
 
+def _alive(processes: Sequence[Process]) -> int:
+    """Count those that are no zombies, of which notebook 08 makes a hundred."""
+    return sum(process.state != "Z" for process in processes)
+
+
+def _memory(processes: Sequence[Process], enough: int) -> int:
+    """Return how much memory processes use together, in KiB.
+
+    What several share counts for each, which is quickly known. Where that is more than enough,
+    each part counts once, see proc_pid_smaps(5).
+    """
+    used = sum(process.resident for process in processes)
+    if used <= enough:
+        return used
+    used = 0
+    for process in processes:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+            used += sum(map(int, re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)))
+    return used
+
+
 def _lives(processes: Sequence[Process]) -> bool:
     """Whether the program has begun and not ended.
 
@@ -329,6 +354,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": f"{here}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(folder),
         "TMPDIR": str(folder),
+        "LABKIT_MINE": str(folder),
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm-256color",
         "PYTHONPATH": COURSE,
