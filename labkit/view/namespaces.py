@@ -1,11 +1,11 @@
 """The lab and a container side by side: what they share, and what is the container's own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from labkit.view.picture import Picture, figure
-from labkit.view.text import columns, fit_columns, markup, visible
+from labkit.view.text import columns, fit_columns, markup, phrase, visible
 
 MAX_PROCESSES = 20  # of either side; the rest is counted
 MAX_LINKS = 4
@@ -63,15 +63,11 @@ class NamespacePicture(Picture):
         container: the other side; None where every process shares all that the lab has.
         rows: the process tree, each parent before its children.
         ended: the process at the top of the tree has ended.
-        moving: draw also what differs from run to run: PIDs in the lab, inode numbers, the
-            machine's links. A saved drawing goes without, as the words do.
     """
 
     lab: Side
     container: Side | None
     rows: tuple[Row, ...]
-    ended: bool = False
-    moving: bool = False
 
     def __repr__(self) -> str:
         """The picture in words."""
@@ -94,24 +90,17 @@ class NamespacePicture(Picture):
             lines.append(" ".join(NO_CONTAINER))
         return "\n".join(lines + self._tree_in_words())
 
-    def live(self) -> "NamespacePicture":
-        """Return it with all that differs from run to run."""
-        return replace(self, moving=True)
-
     def html(self) -> str:
         """The lab beside the container."""
-        rows, more = self._shown()
-        links = _link_words(self.lab.links) if self.moving else ["those of the machine"]
         kinds = {"namespaces": [kind for kind, _ in self.lab.namespaces]}
-        lab = self._side(self.lab, kinds, links, self._tree(rows, self._pid_in_lab), more)
+        links = _link_words(self.lab.links) if self.moving else ["those of the machine"]
+        lab = self._facts(self.lab, kinds, links) + self._processes(self.rows, self._pid_in_lab)
         container = f"<p><strong>{ENDED}</strong></p>" * self.ended
         if self.container:
-            inside = [row for row in rows if row.inside]
-            hidden = sum(row.inside for row in self.rows) - len(inside)
-            more = f"… and {hidden} more" * bool(hidden)
             kinds = {"own": self._kinds(own=True), "shared": self._kinds(own=False)}
-            tree = self._tree(inside, self._pid_in_container)
-            container += self._side(self.container, kinds, self._links(), tree, more)
+            inside = [row for row in self.rows if row.inside]
+            container += self._facts(self.container, kinds, self._links())
+            container += self._processes(inside, self._pid_in_container)
         elif not self.ended:
             container = f"<p>{'<br>'.join(NO_CONTAINER)}</p>"
         return figure(
@@ -121,31 +110,31 @@ class NamespacePicture(Picture):
             "The lab and a container",
         )
 
-    def _side(
-        self, side: Side, kinds: dict[str, list[str]], links: list[str], tree: str, more: str
-    ) -> str:
-        inodes = dict(side.namespaces)
+    def _facts(self, side: Side, kinds: dict[str, list[str]], links: list[str]) -> str:
         facts = f"<dt>hostname</dt><dd><strong>{markup(_name(side))}</strong></dd>"
         for whose, names in kinds.items():
-            chip = f'<span class="{"lk-own" if whose == "own" else "lk-shared"}">'
-            numbers = [f" <small>{inodes[name]}</small>" * self.moving for name in names]
-            chips = [f"{chip}{name}{n}</span>" for name, n in zip(names, numbers, strict=True)]
+            look = "lk-own" if whose == "own" else "lk-shared"
+            inodes = {kind: f" <small>{n}</small>" * self.moving for kind, n in side.namespaces}
+            chips = [f'<span class="{look}">{name}{inodes[name]}</span>' for name in names]
             facts += f"<dt>{whose}</dt><dd>{' '.join(chips) or 'none'}</dd>"
-        facts += f"<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd>"
-        processes = f"<p>processes</p>{tree}" * bool(tree) + f"<p>{more}</p>" * bool(more)
-        return f"<dl>{facts}</dl>{processes}"
+        return f"<dl>{facts}<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd></dl>"
+
+    def _processes(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
+        shown, more = _shown(rows)
+        tree = f"<p>processes</p>{self._tree(shown, note)}" * bool(shown)
+        return tree + f"<p>{more}</p>" * bool(more)
 
     def _tree(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
         """A list in which each parent holds its children."""
         starts = [number for number, row in enumerate(rows) if row.depth <= rows[0].depth]
         items = ""
         for start, end in pairwise([*starts, len(rows)]):
-            row, below = rows[start], rows[start + 1 : end]
+            row, below = rows[start], self._tree(rows[start + 1 : end], note)
             command = markup(" ".join((f"{row.name}:", *row.command)))
             title = f' title="{command}"' * bool(self.moving and row.command)
+            words = f"<span>{markup(row.name)}</span> <small>{note(row)}</small>"
             items += '<li class="lk-inside">' if row.inside else "<li>"
-            items += f"<div{title}><span>{markup(row.name)}</span> <small>{note(row)}</small></div>"
-            items += f"{self._tree(below, note)}</li>"
+            items += f"<div{title}>{words}</div>{below}</li>"
         return f"<ul>{items}</ul>" * bool(items)
 
     def _kinds(self, *, own: bool) -> list[str]:
@@ -166,22 +155,8 @@ class NamespacePicture(Picture):
             return _link_words(self.container.links)
         return ["those of the lab"]
 
-    def _shown(self) -> tuple[list[Row], str]:
-        """The rows that there is room for, and a line about the rest."""
-        inside = [row for row in self.rows if row.inside]
-        outside = [row for row in self.rows if not row.inside]
-        kept = {id(row) for rows in (inside, outside) for row in rows[:MAX_PROCESSES]}
-        rows = [row for row in self.rows if id(row) in kept]
-        more = ""
-        if hidden := len(self.rows) - len(rows):
-            more = f"… and {hidden} more"
-            hidden_inside = max(0, len(inside) - MAX_PROCESSES)
-            if 0 < hidden_inside < hidden:
-                more += f", {hidden_inside} of them in the container"
-        return rows, more
-
     def _tree_in_words(self) -> list[str]:
-        rows, more = self._shown()
+        rows, more = _shown(self.rows)
         branches = _branches([row.depth for row in rows])
         names = [
             branch + fit_columns(visible(row.name), _COLUMNS - 26 - len(branch))
@@ -201,17 +176,29 @@ class NamespacePicture(Picture):
         inside = "inside" if row.inside else ""
         if row.pid_inside is not None:
             inside = f"PID {row.pid_inside} inside"
-        return ", ".join(word for word in (inside, "zombie" * row.zombie) if word)
+        return phrase(inside, "zombie" * row.zombie)
 
     def _pid_in_lab(self, row: Row) -> str:
-        words = self._pid_in_words(row)
-        if self.moving and row.pid_inside is not None:
-            return f"PID {row.pid} = {words.removeprefix('PID ')}"
-        return ", ".join(filter(None, (f"PID {row.pid}" * self.moving, words)))
+        words = phrase(f"PID {row.pid}" * self.moving, self._pid_in_words(row))
+        return words.replace(", PID", " =")
 
     def _pid_in_container(self, row: Row) -> str:
         pid = row.pid_inside or row.pid * self.moving
-        return ", ".join(filter(None, (f"PID {pid}" * bool(pid), "zombie" * row.zombie)))
+        return phrase(f"PID {pid}" * bool(pid), "zombie" * row.zombie)
+
+
+def _shown(rows: Sequence[Row]) -> tuple[list[Row], str]:
+    """The rows that there is room for, and a line about the rest."""
+    inside = [row for row in rows if row.inside]
+    outside = [row for row in rows if not row.inside]
+    kept = {id(row) for side in (inside, outside) for row in side[:MAX_PROCESSES]}
+    more = ""
+    if hidden := len(rows) - len(kept):
+        more = f"… and {hidden} more"
+        hidden_inside = max(0, len(inside) - MAX_PROCESSES)
+        if 0 < hidden_inside < hidden:
+            more += f", {hidden_inside} of them in the container"
+    return [row for row in rows if id(row) in kept], more
 
 
 def _branches(depths: Sequence[int]) -> list[str]:

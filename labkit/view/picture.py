@@ -5,13 +5,16 @@ makes boxes, lanes and colours of it, in both themes and at any width; what is s
 """
 
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 STYLE = re.sub(
     r"/\*.*?\*/|\s+", " ", Path(__file__).with_name("pictures.css").read_text(encoding="utf-8")
 )
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Picture:
     """A picture says `html` and `__repr__`.
 
@@ -19,13 +22,16 @@ class Picture:
 
     Attributes:
         ended: it will not change any more, however often one looks.
+        moving: its HTML has also what differs from run to run: PIDs in the lab, inode numbers,
+            times. A saved one goes without, as the words do.
     """
 
     ended: bool = False
+    moving: bool = False
 
-    def live(self) -> "Picture":
-        """Return the form for a page where it moves; a saved one leaves out what never repeats."""
-        return self
+    def live(self) -> Self:
+        """Return the form for a page where it moves."""
+        return replace(self, moving=True)
 
     def html(self) -> str:
         """Return it for a page that has the style."""

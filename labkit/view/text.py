@@ -21,6 +21,11 @@ def markup(text: str) -> str:
     return escape(visible(text))
 
 
+def phrase(*parts: str) -> str:
+    """Return what is not empty of some words, with commas between."""
+    return ", ".join(filter(None, parts))
+
+
 def columns(text: str) -> int:
     """Return how many columns of a terminal a text takes, as `visible` returns it."""
     return sum(map(_columns, text))
