@@ -283,7 +283,9 @@ def test_the_mouse_is_told_in_bytes(opened):
     terminal.wait_for(lambda lines: {press, release} <= {line.strip() for line in lines})
 
 
-def test_a_page_without_xterm_says_where_the_terminal_works(opened):
+@pytest.fixture
+def lines(opened):
+    """A terminal in a page that has no xterm.js, beside one that was made before."""
     notebook = opened(BASH, "Terminal(shell)", run=False, alone=True)
     notebook.run(0)
     Terminal(notebook.page)
@@ -292,9 +294,74 @@ def test_a_page_without_xterm_says_where_the_terminal_works(opened):
         .forEach((name) => delete globalThis[name])"""
     )
     notebook.run(1)
-    notebook.page.get_by_text("open the notebook in JupyterLab").wait_for()
-    assert notebook.page.locator(".labkit-terminal-frame[data-ready=true]").count() == 1
-    shot(notebook.page, "without-xterm")
+    return Lines(notebook.page, 1)
+
+
+class Lines(Terminal):
+    """The same without xterm.js."""
+
+    def click(self):
+        self.frame.get_by_label("Type a line").click()
+
+    def lines(self):
+        text = self.frame.locator("pre").evaluate("e => e.textContent")
+        return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+def test_a_page_without_xterm_says_where_the_terminal_works(lines):
+    lines.frame.get_by_text("the full terminal is in JupyterLab").wait_for()
+    shot(lines.page, "without-xterm")
+
+
+def test_a_page_without_xterm_takes_a_line_at_a_time(lines):
+    assert lines.answer("printf '\\033[31mred\\033[0m <b>\\n'") == ["red <b>"]
+    long = "x" * 100  # the editor breaks it, and writes over its own blank
+    assert lines.answer(f"echo {long}") == [long]
+    Terminal(lines.page, 0).wait_for(lambda shown: "red <b>" in shown)
+    lines.type("cat")
+    lines.wait_for(lambda shown: shown[-1] == "$ cat")
+    lines.type("line")
+    lines.wait_for(lambda shown: shown[-3:] == ["$ cat", "line", "line"])
+    lines.press("Control+d")
+    lines.wait_for(lambda shown: shown[-2:] == ["line", "$"])
+    for stop in (
+        lambda: lines.press("Control+c"),
+        lines.frame.get_by_role("button", name="Ctrl-C").click,
+    ):
+        lines.type("clear; sleep 1000")
+        lines.wait_for(lambda shown: shown == [""])
+        stop()
+        lines.wait_for(lambda shown: shown == ["^C", "$"])
+    lines.type("exit 7")
+    lines.frame.get_by_text("The shell has ended with status 7.").wait_for()
+    assert lines.frame.locator("input").count() == 0
+
+
+def test_a_page_without_xterm_shows_what_is_written_over(lines):
+    steps = "for i in 9 10 5; do printf '%s%%   \\r' $i; done; printf '\\r\\033[Kdone\\n'"
+    assert lines.answer(steps) == ["done"]
+    assert lines.answer("printf 'loading 10%%\\rloading 9%%\\n'") == ["loading 9%%"]
+    assert lines.answer("printf '|\\b/\\b-\\n'") == ["-"]
+    lines.type("seq 1000")
+    kept = [*map(str, range(502, 1001)), "$"]
+    lines.wait_for(lambda shown: shown == kept)
+
+
+def test_a_page_without_xterm_hides_a_password(lines):
+    lines.type("read -s -p 'Password: ' word; echo; echo ${#word}")
+    lines.wait_for(lambda shown: shown[-1] == "Password:")
+    field = lines.frame.get_by_label("Type a line")
+    assert field.get_attribute("type") == "password"
+    lines.type("secret")
+    lines.wait_for(lambda shown: shown[-3:] == ["Password:", "6", "$"])
+    assert field.get_attribute("type") == "text"
+
+
+def test_a_flood_in_a_page_without_xterm_is_stopped(lines):
+    lines.type("yes")
+    lines.page.wait_for_timeout(3000)
+    lines.press("Control+c")
+    lines.wait_for(lambda shown: shown[-1].endswith("$"), seconds=5)
 
 
 def test_it_follows_the_theme(opened):

@@ -23,16 +23,84 @@ async function library() {
   return { Xterm: one._term.constructor, Fit: one._fitAddon.constructor };
 }
 
+// For a page that has no xterm.js: what was printed as text, and a line to type into. It has as much
+// of xterm.js's and its FitAddon's interface as is used here.
+class Lines {
+  options = {};
+  decoder = new TextDecoder();
+
+  open(place) {
+    place.innerHTML = `<pre role="log" tabindex="0" aria-label="Terminal output"></pre>
+      <form><label>Type a line, then Enter: <input autocomplete="off" autocapitalize="off" spellcheck="false"></label>
+      <button type="button">Ctrl-C</button><button type="button">Ctrl-D</button></form>`;
+    [this.log, this.form] = place.children;
+    const [says, , aloud] = place.nextElementSibling.children;
+    says.textContent = "A line at a time: the full terminal is in JupyterLab.";
+    aloud.remove();
+  }
+
+  onData(send) {
+    const [line, ctrlC, ctrlD] = this.form;
+    const type = (text) => {
+      line.focus();
+      line.value = "";
+      send(text);
+    };
+    this.form.onsubmit = () => { type(`${line.value}\r`); return false; };
+    ctrlC.onclick = () => type("\x03");
+    ctrlD.onclick = () => type(`${line.value}\x04`);
+    line.onkeydown = ({ ctrlKey, key }) => {
+      const button = { c: ctrlC, d: ctrlD }[key];
+      if (!ctrlKey || !button || line.selectionStart < line.selectionEnd) return; // it copies
+      button.click();
+      return false;
+    };
+  }
+
+  reset() {
+    this.log.replaceChildren("");
+    this.raw = ""; // what was printed since the last line began
+  }
+
+  write(data, then) {
+    const parts = (this.raw + this.decoder.decode(data, { stream: true })).split(/\x1b\[(?:[23]J|H\x1b\[J)/);
+    if (parts.length > 1) this.reset(); // the screen was cleared
+    const lines = parts.at(-1).split(/\n|\x1b\[[\d;]*[Hd]/).slice(-500);
+    this.raw = lines.at(-1).slice(-20000);
+    const [first, ...more] = lines.map((line) => `${this.shown(line)}\n`);
+    this.log.lastChild.data = first;
+    this.log.append(...more);
+    while (this.log.childNodes.length > 500) this.log.firstChild.remove();
+    this.form[0].type = /pass(word|phrase)[^:]*: *\n$/i.test(this.log.lastChild.data) ? "password" : "text";
+    then();
+  }
+
+  // A line as it looks when each return to its start, or to that of its last row, was written over.
+  shown(raw) {
+    return raw.split("\r").reduce((line, part) => {
+      const text = part.replace(NO_TEXT, "");
+      const row = line.length - 1 - (line.length - 1) % this.columns;
+      const rest = /\x1b\[2?[JK]/.test(part) ? "" : line.slice(row + text.length);
+      return line.slice(0, row) + text + rest;
+    }, "");
+  }
+
+  resize(columns) { this.columns = columns; }
+  proposeDimensions() { return { rows: 24, cols: 80 }; }
+  onBinary() {}
+  attachCustomKeyEventHandler() {}
+  loadAddon() {}
+  dispose() {}
+}
+const NO_TEXT = /\x1b\][^\x00-\x1f]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[^\b]?[\b]|[\x00-\x08\x0b-\x1f\x7f]/g;
+
 async function render({ model, el }) {
   const view = `${Math.random()}`;
   el.classList.add("labkit-terminal");
   el.innerHTML = FRAME;
   const [frame, place, state, aloud] =
     [".labkit-terminal-frame", ".labkit-terminal-screen", "[role=status]", "input"].map((name) => el.querySelector(name));
-  const { Xterm, Fit } = await library().catch((error) => {
-    el.textContent = "This page has no xterm.js to draw a terminal with: open the notebook in JupyterLab.";
-    throw error;
-  });
+  const { Xterm, Fit } = await library().catch(() => ({ Xterm: Lines, Fit: Lines }));
 
   // JupyterLab's colours, so that the terminal follows its theme. xterm.js itself sees to it that
   // whatever colour a program chooses stands out from the background.
@@ -52,7 +120,7 @@ async function render({ model, el }) {
   const fitter = new Fit();
   term.loadAddon(fitter);
   term.open(place);
-  term.textarea.setAttribute("aria-label", "Terminal. To leave: press Escape, then Tab.");
+  term.textarea?.setAttribute("aria-label", "Terminal. To leave: press Escape, then Tab.");
 
   const send = (message) => {
     try {
@@ -64,6 +132,7 @@ async function render({ model, el }) {
   const end = (words) => {
     term.options.cursorBlink = false;
     term.options.disableStdin = true;
+    place.querySelector("form")?.remove();
     state.textContent = words;
   };
 

@@ -1,6 +1,7 @@
 """A shell's terminal in a cell: one types into it, and cells go on typing into the same one.
 
-The page draws it with xterm.js, which JupyterLab brings for its own terminals; see terminal.js.
+The page draws it with xterm.js, which JupyterLab brings for its own terminals, or a line at a time
+where it has none; see terminal.js.
 """
 
 import contextvars
