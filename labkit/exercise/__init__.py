@@ -21,6 +21,7 @@ from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 
 PYTHON, SH = "answer.py", "answer.sh"
 MYDOCKER = (sys.executable, "-m", "mydocker")
+RUN = "python3 -m mydocker run"  # in a line for a shell, whose PATH begins with our Python
 SHOWN = 1500  # characters of what an answer printed
 PREFIX = "labkit-answer-"  # of a folder with an answer in it
 STAY = "#!/bin/sh\nexec sleep 1000\n"

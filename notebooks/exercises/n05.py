@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labkit import procfs
-from labkit.exercise import PYTHON, SH, Answer, exercise
+from labkit.exercise import PYTHON, RUN, SH, Answer, exercise
 from labkit.exercise.observe import CONTAINER, expect, expect_guesses, keeps_running, observed
 from labkit.exercise.sandboxed_run import Limits
 from labkit.procfs import Mount, Process
 
-RUN = "python3 -m mydocker run"
 # Commands, each with a hint at its status.
 STATUSES = {
     "sh -c 'exit 300'": "A status has eight bits. What is left of 300?",

@@ -1,16 +1,14 @@
 """Notebook 06: a terminal of its own."""
 
 import os
-import sys
 import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise import PYTHON, RUN, Answer, exercise
 from labkit.exercise.observe import STAYS, at_terminal, expect, observed, stat_of, waits_for
 from labkit.procfs import Process
 
-MYDOCKER = f'"{sys.executable}" -m mydocker run'
 OUTPUT_FLAGS = 1  # where tcgetattr has them
 
 
@@ -64,14 +62,13 @@ def a_terminal_for_sleep(answer: Answer) -> str:
 )
 def no_carriage_return_in_a_pipe(answer: Answer) -> str:
     """ONLCR is off where the output is no terminal, and on where it is one."""
-    answer.script("stay")
     expect(
-        not _adds_return(_inside(answer, f"{MYDOCKER} -t ./stay", terminal=False)),
+        not _adds_return(_inside(answer, f"{RUN} -t sleep 1000", terminal=False)),
         "a terminal that leaves `\\n` alone, for `run -t … | cat`",
         "one that makes `\\r\\n` of it",
         "Change its output flags, and set them again with `termios.tcsetattr`.",
     )
-    piped = _inside(answer, f"{MYDOCKER} -it ./stay | cat")
+    piped = _inside(answer, f"{RUN} -it sleep 1000 | cat")
     expect(
         not _adds_return(piped),
         "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
@@ -79,29 +76,29 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
         "The input is a terminal here, the output is not. It is the output that counts, and our "
         "settings must be copied before you change them.",
     )
-    settings = _inside(answer, f"{MYDOCKER} -it ./stay")
+    typed = _inside(answer, f"{RUN} -it sleep 1000")
     expect(
-        _adds_return(settings),
+        _adds_return(typed),
         "a terminal that makes `\\r\\n` of `\\n`, for `run -it …` at a terminal",
         "one that leaves `\\n` alone, so that lines on the screen become stairs",
         "Only where our output is no terminal: `os.isatty(1)`.",
     )
-    settings[OUTPUT_FLAGS] &= ~termios.ONLCR
+    typed[OUTPUT_FLAGS] &= ~termios.ONLCR
     expect(
-        piped == settings,
+        piped == typed,
         "a terminal that otherwise is as it was",
         "one in which more is off",
         "`tty.setraw`, for one, switches off more than the end of a line, and so does OPOST. "
         "One flag is enough: ONLCR.",
     )
     expect(
-        _adds_return(_inside(answer, f"{MYDOCKER} -t ./stay </dev/null 2>/dev/null")),
+        _adds_return(_inside(answer, f"{RUN} -t sleep 1000 </dev/null 2>/dev/null")),
         "a terminal that makes `\\r\\n` of `\\n`, for `run -t … </dev/null 2>/dev/null` at one",
         "one that leaves `\\n` alone",
         "The output is a terminal. What input and errors are does not matter: `os.isatty(1)`.",
     )
     expect(
-        not _adds_return(_inside(answer, f"stty -onlcr; {MYDOCKER} -it ./stay | cat")),
+        not _adds_return(_inside(answer, f"stty -onlcr; {RUN} -it sleep 1000 | cat")),
         "a terminal that leaves `\\n` alone, where ours does so already",
         "one that makes `\\r\\n` of it",
         "Who toggles the flag switches it on where it was off: `&= ~termios.ONLCR`.",

@@ -2,13 +2,15 @@
 
 import os
 import re
+import signal
 import sys
 import termios
 from pathlib import Path
 from typing import Any
 
-from labkit.exercise import PYTHON, Answer, exercise
+from labkit.exercise import PYTHON, RUN, Answer, exercise
 from labkit.exercise.observe import (
+    CONTAINER,
     SLEEP,
     at_terminal,
     expect,
@@ -21,9 +23,18 @@ from labkit.exercise.observe import (
 from labkit.exercise.sandboxed_run import CRASH, SandboxedRun
 from labkit.procfs import Process
 
-MYDOCKER = f'"{sys.executable}" -m mydocker run'
 KEY = "\x1d"
 HANG_UP_TIMEOUT = 5.0  # seconds, of which the monitor itself waits one
+NOBODY = "Who is left when you are gone, and how does he hear of it?"
+IN_THE_BACKGROUND = (
+    "A process was left, and the kernel refused it: in a group of its own it is in the background "
+    "(notebook 06 met the same). Leave it in your group, or let it hold signals back: "
+    "`signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())`."
+)
+WAITS = (
+    "What does it wait for? It may hold the other end of its pipe itself: close that first. Or is "
+    "it the child that is to be ended? It was the parent who got SIGKILL."
+)
 CRASHED = "Does the rest still work? What it printed says why not."
 LOCAL_FLAGS, CHARACTERS = 3, 6  # where tcgetattr has them
 SIZES = ((33, 121), (44, 99), (25, 132))  # lines and columns: at the start, then two changes
@@ -90,7 +101,6 @@ def the_size_follows(answer: Answer) -> str:
 )
 def a_key_to_hang_up(answer: Answer) -> str:
     """Ctrl-] at our terminal ends the container; in a pipe and in an output it is a byte."""
-    answer.script("stay")
     for typed in (KEY, f"x{KEY}y"):
         _hangs_up(answer, typed)
     with answer.start("run", "-it", "sh", "-c", 'read a; echo "got $a"', terminal=True) as run:
@@ -102,11 +112,11 @@ def a_key_to_hang_up(answer: Answer) -> str:
         expect("got abc" in run.output, wanted, "one that does not", hint)
     for script, hint in (
         (
-            f"printf 'a\\035b\\n' | {MYDOCKER} -it cat | od -An -c",
+            f"printf 'a\\035b\\n' | {RUN} -it cat | od -An -c",
             "the relay whose source is descriptor 0, and only where that is a terminal: "
             "`os.isatty(0)`",
         ),
-        (f"{MYDOCKER} -t printf 'a\\035b\\n' | od -An -c", "which relay is this? `self.source`"),
+        (f"{RUN} -t printf 'a\\035b\\n' | od -An -c", "which relay is this? `self.source`"),
     ):
         with answer.command("sh", "-c", script, terminal=True) as run:
             run.wait()
@@ -121,9 +131,9 @@ def a_key_to_hang_up(answer: Answer) -> str:
 
 def _hangs_up(answer: Answer, typed: str) -> None:
     """Type something with the key in it at a container that stays, and look what is left."""
-    script = f'{MYDOCKER} -it ./stay; echo "status $?"; exec sleep 2000'
+    script = f'{RUN} -it sleep 1000; echo "status $?"; exec sleep 2000'
     run = answer.command("sh", "-c", script, terminal=True)
-    with observed(run, "a container whose command runs", CRASHED):
+    with observed(run, CONTAINER, CRASHED):
         rests(run)
         run.send(typed)
         run.until(lambda: run.find("sleep", "2000"), HANG_UP_TIMEOUT)
@@ -150,7 +160,7 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
     with answer.outlived(*peculiar, *program, terminal=True) as run:
 
         def raw() -> bool:
-            return _is_raw(_settings(run.program))
+            return not _settings(run)[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
 
         run.until(lambda: run.find("sleep", "2000") or ("ready" in run.output and raw()))
         stays = "a program that prints `ready` and stays"
@@ -166,32 +176,15 @@ def _killed(answer: Answer, fresh: list[Any], patient: bool) -> None:
             "It has to be raw when you say `ready`, and as long as you run: nobody knows how long.",
         )
         groups = {group for process in run.processes() for group in stat_of(process.pid)[2:3]}
-        os.kill(started.pid, 9)
-        back = run.until(lambda: run.find("sleep", "2000") and _settings(run.program) == fresh)
-        expect(
-            back or raw(),
-            "a terminal as it was, after SIGKILL",
-            "one with other settings than before",
-            "Not what every terminal has is wanted, but what this one had: `settings`.",
-        )
+        os.kill(started.pid, signal.SIGKILL)
+        back = run.until(lambda: run.find("sleep", "2000") and _settings(run) == fresh)
+        wanted, found = "a terminal as it was, after SIGKILL", "one with other settings than before"
+        hint = "Not what every terminal has is wanted, but what this one had: `settings`."
+        expect(back or raw(), wanted, found, hint)
         left = run.find(*program)
-        nobody = "Who is left when you are gone, and how does he hear of it?"
-        if len(groups) > 1:
-            nobody = (
-                "A process was left, and the kernel refused it: in a group of its own it is in "
-                "the background (notebook 06 met the same). Leave it in your group, or let it "
-                "hold signals back: "
-                "`signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())`."
-            )
-        expect(
-            back,
-            "a terminal as it was, after SIGKILL",
-            "a raw one, and " + ("a process of yours that waits" if left else "nobody is left"),
-            "What does it wait for? It may hold the other end of its pipe itself: close that "
-            "first. Or is it the child that is to be ended? It was the parent who got SIGKILL."
-            if left
-            else nobody,
-        )
+        found = f"a raw one, and {'a process of yours that waits' if left else 'nobody is left'}"
+        hint = WAITS if left else IN_THE_BACKGROUND if len(groups) > 1 else NOBODY
+        expect(back, wanted, found, hint)
 
 
 def _has_size(
@@ -223,9 +216,5 @@ def _words(size: tuple[int, int]) -> str:
     return f"{size[0]} by {size[1]}"
 
 
-def _is_raw(settings: list[Any]) -> bool:
-    return not settings[LOCAL_FLAGS] & (termios.ICANON | termios.ECHO)
-
-
-def _settings(process: Process) -> list[Any]:
-    return list(at_terminal(process, termios.tcgetattr))
+def _settings(run: SandboxedRun) -> list[Any]:
+    return list(at_terminal(run.program, termios.tcgetattr))
