@@ -6,9 +6,7 @@ import re
 import secrets
 import select
 import signal
-import termios
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -20,16 +18,11 @@ PROMPT = "$ "  # as a reader sees it
 ROWS, COLUMNS = 24, 200
 LINE_LIMIT = 4095  # bytes that a terminal takes in one line, see termios(3)
 SCROLLBACK = 200_000  # bytes that are kept for a view that comes later
-# While somebody looks, output comes in batches of at most this size, this far apart. A front end
-# keeps up with that, and a program that prints more waits for its terminal, as it should.
-BATCH, BATCH_INTERVAL = 20_000, 0.025  # bytes, seconds
+BATCH = 20_000  # bytes, about, that are read at a time
 PROMPT_TIMEOUT = 2.0  # seconds that `run` waits for a prompt that is about to come
 
-# Between these, a line editor counts no columns of a prompt (readline's RL_PROMPT_START_IGNORE and
-# _END_). Other shells print them, and terminals show nothing for them.
+# Between these, readline counts no columns of a prompt. Other shells print them.
 _UNCOUNTED = "\x01\x02"
-# How readline begins to draw the prompt again when the terminal gets another size.
-_DRAWN_AGAIN = re.escape(b"\r\x1b[K\r")
 # What does not tell whether a line shows a command: how an editor moves, wipes and breaks it.
 _LAYOUT = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x20\x7f]")
 
@@ -45,12 +38,8 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
 
     Its prompt holds an invisible mark, so `run` knows where one command's output ends. The same
     prompt reaches a shell that is started inside: `run("mydocker run -ti /bin/sh")` returns when
-    the container's shell asks for its first command.
-
-    A thread reads the terminal all the time, so that it may be shown (`labkit.view.Terminal`) and
-    typed into by hand between two `run`.
-
-    As a context manager it leaves no process behind, not even one that went to the background.
+    the container's shell asks for its first command. Between two `run` a person may type into the
+    terminal (`labkit.view.Terminal`). As a context manager it leaves no process behind at all.
 
     Attributes:
         argv: program and arguments.
@@ -79,7 +68,6 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             "TERM": "xterm-256color",
             "LC_ALL": "C.UTF-8",
             "PS1": unexpanded.join(_UNCOUNTED) + PROMPT,
-            "PS2": "",
             "LABKIT_SHELL": self._token,
         }
         program, *words = argv
@@ -88,15 +76,13 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
                 program, words, env=env, dimensions=self.size, preexec_fn=linux.restore_signals
             )
         except pexpect.ExceptionPexpect as error:
-            reason = str(error).splitlines()[0]
-            raise ShellError(f"cannot start {program!r}: {reason}") from None
+            raise ShellError(f"cannot start {program!r}: {error}") from None
         self.pid: int = child.pid
         self._reader = _Reader(child, (mark + PROMPT).encode())
-        starting = f"starting {program}"
         try:
-            output = self._expect_prompt(starting)
+            output = self._expect_prompt(f"starting {program}")
             if self.status is not None:
-                raise ShellError(f"{starting}: it ended with status {self.status}: {output}")
+                raise ShellError(f"{program}: it ended with status {self.status}: {output}")
         except BaseException:
             self.close()
             raise
@@ -122,15 +108,14 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
             ShellError: the shell has ended, or another program has the terminal.
             TimeoutError: no prompt came; the message shows the screen. The command got a Ctrl-C,
                 as it does where KeyboardInterrupt ends the waiting.
-            ValueError: the command is more than one line, is longer than a terminal takes, or
-                holds a control character, which would be taken for a key.
+            ValueError: the command is not one line below LINE_LIMIT bytes, without control keys.
         """
         if re.search(r"[\x00-\x1f\x7f]", command) or len(command.encode()) >= LINE_LIMIT:
             raise ValueError(
-                f"a command is one line of less than {LINE_LIMIT} bytes without control characters"
+                f"a command is one line below {LINE_LIMIT} bytes, without control keys"
             )
         # To the end of the line, as a cursor may stand in it, and wipe all before that.
-        wipe = "\x05\x15" if self._line_at_prompt() else ""
+        wipe = "\x05\x15" if self._is_half_typed() else ""
         self._reader.take()
         self.send(wipe + command + "\n")
         return _without_echo(self._expect_prompt(command), command)
@@ -138,10 +123,7 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
     def show(self, *commands: str) -> None:
         """Run commands, one line each, and print them as a terminal would; errors as in `run`."""
         for command in commands:
-            output = self.run(command)
-            print(PROMPT + command)
-            if output:
-                print(output, end="" if output.endswith("\n") else "\n")
+            print(f"{PROMPT}{command}\n{self.run(command)}".removesuffix("\n"))
 
     def wait(self) -> str:
         """Wait for a prompt that comes by itself, because what runs in the terminal has ended.
@@ -164,15 +146,14 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         with self._reader.changed:
             if self.status is None:
                 self.size = (rows, columns)
-                termios.tcsetwinsize(self._reader.fd, self.size)
+                self._reader.child.setwinsize(rows, columns)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Hear what the terminal prints, whoever asked for it.
 
         Args:
-            listener: called at once with what was printed so far (at most SCROLLBACK bytes), then
-                in another thread with each further piece, and with None after the last one. It
-                holds up the terminal, so it should be quick.
+            listener: called at once with what was printed last (SCROLLBACK bytes), then in another
+                thread with each further piece, and with None at the end. The terminal waits for it.
 
         Returns:
             a function that ends it.
@@ -201,22 +182,21 @@ class Shell(contextlib.AbstractContextManager["Shell"]):
         if reader := getattr(self, "_reader", None):  # without waiting: this may be any thread
             reader.send_signals(signal.SIGHUP, signal.SIGCONT)
 
-    def _line_at_prompt(self) -> bytes:
-        """Return what stands behind the prompt; where there is no prompt, say who is in the way."""
+    def _is_half_typed(self) -> bool:
+        """Whether something stands behind the prompt; where none is there, say what is instead."""
         reader = self._reader
         with reader.changed:
-            came = reader.wait_for(reader.is_at_prompt, PROMPT_TIMEOUT)
+            reader.wait_for(lambda: reader.line() is not None, PROMPT_TIMEOUT)
             if (status := self.status) is not None:
                 raise ShellError(f"{self.argv[0]} has ended with status {status}; start a new one")
-            group = os.tcgetpgrp(reader.fd)
+            line, group = reader.line(), os.tcgetpgrp(reader.fd)
             # Where the background printed something below the prompt, the shell has the terminal.
-            if came or group == reader.prompt_group:
-                return reader.line()
+            if line is not None or group == reader.prompt_group:
+                return line != b""
         process = procfs.process(group)
         raise ShellError(
-            f"{process.name if process else 'a program'} (PID {group}) has the terminal, so "
-            "nothing can be typed at a prompt. End it first, in the terminal (q, Ctrl-C or Ctrl-D) "
-            "or with shell.send('\\x03')"
+            f"{process.name if process else 'a program'} (PID {group}) has the terminal. End it "
+            "first, in the terminal (q, Ctrl-C or Ctrl-D) or with shell.send('\\x03')"
         )
 
     def _expect_prompt(self, action: str) -> str:
@@ -248,12 +228,13 @@ class _Reader(threading.Thread):
         super().__init__(name=f"pty-{child.pid}", daemon=True)
         self.changed = threading.Condition()
         self.status: int | None = None  # set when all was read
-        self.fd: int = child.child_fd  # -1 when it is closed
+        self.fd: int = child.child_fd
         self.prompt_group = 0  # the process group that had the terminal at the last prompt
         self.prompted = False  # a new prompt has come
         self.keep = False  # all that was printed since the last one, beyond SCROLLBACK
-        self._child, self._prompt = child, prompt
-        self._new_prompt = re.compile(b"(?<!%b)%b" % (_DRAWN_AGAIN, re.escape(prompt)))
+        self.child, self._prompt = child, prompt
+        # Not one that readline draws again, as it does when the terminal gets another size.
+        self._new_prompt = re.compile(rb"(?<!\r\x1b\[K\r)" + re.escape(prompt))
         self._log, self._begin = bytearray(), 0  # and where in it new output begins
         self._listeners = set[Listener]()
         self._typed = bytearray()  # what the terminal has not taken yet
@@ -277,14 +258,11 @@ class _Reader(threading.Thread):
             self._begin, self.prompted, self.keep = len(self._log), False, False
             return output
 
-    def line(self) -> bytes:
-        """Return what stands behind the last prompt; a newline where there was none yet."""
+    def line(self) -> bytes | None:
+        """Return what stands behind the prompt; None where more than that was printed since."""
         _, prompt, line = self._log.rpartition(self._prompt)
-        return bytes(line) if prompt else b"\n"
-
-    def is_at_prompt(self) -> bool:
-        """Whether nothing was printed since the last prompt, or only what is typed behind it."""
-        return b"\n" not in self.line() and not linux.poll(self.fd, seconds=0)
+        more = not prompt or b"\n" in line or linux.poll(self.fd, seconds=0)
+        return None if more else bytes(line)
 
     def type(self, data: bytes) -> None:
         """Type something; what the terminal does not take now, the thread hands on."""
@@ -293,8 +271,7 @@ class _Reader(threading.Thread):
                 self._typed += data
                 with contextlib.suppress(OSError):  # EAGAIN: it takes no more now; EIO: the end
                     del self._typed[: os.write(self.fd, self._typed)]
-                wanted = select.EPOLLIN | (select.EPOLLOUT if self._typed else 0)
-                self._epoll.modify(self.fd, wanted)
+                self._epoll.modify(self.fd, select.EPOLLIN | select.EPOLLOUT * bool(self._typed))
 
     def send_signals(self, *numbers: int) -> None:
         """Send signals to the command, if it still lives."""
@@ -305,63 +282,51 @@ class _Reader(threading.Thread):
     def listen(self, listener: Listener) -> Callable[[], None]:
         with self.changed:  # so that it hears each byte once
             listener(bytes(self._log[-SCROLLBACK:]))
-            if self.status is None:
-                self._listeners.add(listener)
-            else:
+            self._listeners.add(listener)
+            if self.status is not None:
                 listener(None)
         return lambda: self._listeners.discard(listener)
 
     def run(self) -> None:
         """Read and write until the command has ended, or nobody has the terminal's other end."""
         events: dict[int, int] = {}
-        while self._ended not in events:
+        while self._ended not in events and not events.get(self.fd, 0) & select.EPOLLHUP:
             events = dict(self._epoll.poll())
-            event = events.get(self.fd, 0)
-            if event & select.EPOLLOUT:
-                self.type(b"")
-            if event & ~select.EPOLLOUT and not self._read():
-                break
-        while linux.poll(self.fd, seconds=0.05) and self._read():
-            pass  # what was printed last may still be on its way
-        self._child.wait()
+            self.type(b"")
+            self._read()
+        for _ in range(4):  # what was printed last may be on its way; a terminal holds less
+            if linux.poll(self.fd, seconds=0.05):
+                self._read()
+        status = self.child.wait()
         with self.changed:
-            number = self._child.signalstatus
-            self.status = self._child.exitstatus if number is None else 128 + number
-            self._child.ptyproc.delayafterclose = 0
-            self._child.close(force=False)
-            self.fd = -1
+            self.status = 128 + self.child.signalstatus if status is None else status
+            self.child.ptyproc.delayafterclose = 0
+            self.child.close(force=False)
             self._epoll.close()
             os.close(self._ended)
             self.changed.notify_all()
             listeners = tuple(self._listeners)
         self._tell(listeners, None)
 
-    def _read(self) -> bool:
-        """Read what was printed, as far as it fits a batch; False at the end."""
+    def _read(self) -> None:
+        """Read what was printed, as far as it fits a batch."""
         data = b""
         with self.changed:
-            try:
+            # EAGAIN: that was all, or nothing, where a Ctrl-C has thrown it away; EIO: the end.
+            with contextlib.suppress(OSError):
                 while len(data) < BATCH:
                     data += os.read(self.fd, BATCH)
-            except BlockingIOError:
-                pass  # that was all; or nothing, where a Ctrl-C has thrown it away
-            except OSError:  # EIO
-                if not data:
-                    return False
             shown = data.translate(None, _UNCOUNTED.encode())
             self._log += shown
-            fresh = len(self._log) - len(shown) - len(self._prompt)
+            fresh = len(self._log) - len(shown) - len(self._prompt) + 1
             if self._new_prompt.search(self._log, max(fresh, self._begin)):
                 self.prompted, self.prompt_group = True, os.tcgetpgrp(self.fd)
             if not self.keep and (excess := len(self._log) - SCROLLBACK) > 0:
                 del self._log[:excess]
                 self._begin = max(0, self._begin - excess)
             self.changed.notify_all()
-            listeners = tuple(self._listeners)
+            listeners = tuple(self._listeners) if shown else ()
         self._tell(listeners, shown)
-        if listeners:
-            time.sleep(BATCH_INTERVAL)
-        return True
 
     def _tell(self, listeners: Sequence[Listener], data: bytes | None) -> None:
         for listener in listeners:
@@ -377,10 +342,9 @@ def _without_echo(output: str, command: str) -> str:
 
     Something half typed that was wiped out, or the background, may have made lines above it.
     """
-    wanted, start = _LAYOUT.sub("", command), 0
-    while (end := output.find("\n", start)) >= 0:
+    wanted, lines = _LAYOUT.sub("", command), output.split("\n")
+    for number, line in enumerate(lines[:-1], 1):
         # Of a line as wide as the terminal, an editor shows the last character twice.
-        if _LAYOUT.sub("", output[start:end]).endswith((wanted, wanted + wanted[-1:])):
-            return output[end + 1 :]
-        start = end + 1
+        if _LAYOUT.sub("", line).endswith((wanted, wanted + wanted[-1:])):
+            return "\n".join(lines[number:])
     return output

@@ -56,6 +56,11 @@ def test_the_end_is_seen_though_the_background_holds_the_terminal(shell):
     assert shell.status == 3
 
 
+def test_the_end_is_seen_though_the_background_goes_on_printing(shell):
+    shell.run("yes & exit 3")
+    assert shell.status == 3
+
+
 def test_a_signal_counts_from_128(shell):
     shell.run("kill -9 $$")
     assert shell.status == 137

@@ -7,6 +7,7 @@ where it has none; see terminal.js.
 import contextvars
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ HERE = Path(__file__).parent
 # How many bytes a page may be behind, and how many seconds it may take none of them. The program
 # waits for it meanwhile; after that nobody looks, and the page is told to begin anew when it wakes.
 MAX_UNREAD, READ_TIMEOUT = 500_000, 5.0
+# Seconds between two batches: Jupyter's server throws away what comes faster than 1 MB a second.
+BATCH_INTERVAL = 0.025
 
 
 class Terminal(anywidget.AnyWidget):
@@ -74,6 +77,7 @@ class Terminal(anywidget.AnyWidget):
                 lambda: self._sent - self._taken <= MAX_UNREAD, READ_TIMEOUT
             ):
                 self._shown = False
+        time.sleep(BATCH_INTERVAL)
 
     def _message(self, _: Any, content: Any, buffers: Any) -> None:
         self._page = contextvars.copy_context()
