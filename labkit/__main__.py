@@ -74,6 +74,12 @@ def _parser() -> ArgumentParser:
         parser.set_defaults(call=call)
         return parser
 
+    _add_learners_commands(command)
+    _add_instructors_commands(command)
+    return top
+
+
+def _add_learners_commands(command: Callable[..., ArgumentParser]) -> None:
     command("run", lambda _: run(()), "start a container with the runtime that the notebooks hold")
     one = command(
         "export", export, "write the runtime into a folder, where it runs without the course"
@@ -94,6 +100,9 @@ def _parser() -> ArgumentParser:
     one.add_argument("--ip", default="127.0.0.1", help="127.0.0.1; in a VM perhaps 0.0.0.0")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--edit", action="store_true", help="open notebooks/, not your copies")
+
+
+def _add_instructors_commands(command: Callable[..., ArgumentParser]) -> None:
     one = command("class", release, "for instructors: write the course without its solutions")
     one.add_argument("folder", metavar="FOLDER", help="to write into, which is not there yet")
     one = command(
@@ -109,7 +118,6 @@ def _parser() -> ArgumentParser:
     one.add_argument("--seconds", type=_positive, default=60, help="for one cell: 60")
     one.add_argument("--memory", type=_positive, default=1024, help="MiB for a notebook: 1024")
     one.add_argument("--workers", type=_positive, help="notebooks at a time: one a core")
-    return top
 
 
 def run(words: Sequence[str]) -> int:
