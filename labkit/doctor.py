@@ -9,7 +9,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from labkit import hardened, linux, places, procfs, sandbox
@@ -23,44 +22,36 @@ UNMASKED = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the labs need."""
+class Report(dict[str, str]):
+    """What the labs need, each with what is wrong and what helps: "" where all is well.
 
-    need: str  # in a few words
-    problem: str  # what is wrong and what helps; empty where all is well
-
-    def __str__(self) -> str:
-        """One line for a reader."""
-        return f"✗ {self.need}: {self.problem}" if self.problem else f"✓ {self.need}"
-
-
-class Report(list[Finding]):
-    """What `check` found; a notebook or terminal shows it line by line."""
+    A notebook or terminal shows it line by line.
+    """
 
     @property
     def healthy(self) -> bool:
         """Whether the labs can run."""
-        return not any(finding.problem for finding in self)
+        return not any(self.values())
 
     def __repr__(self) -> str:
-        """One line for each finding."""
-        return "\n".join(str(finding) for finding in self)
+        """One line for each need."""
+        return "\n".join(
+            f"✗ {need}: {wrong}" if wrong else f"✓ {need}" for need, wrong in self.items()
+        )
 
 
 def check() -> Report:
     """Try everything that the labs need, in under a second."""
-    kernel = hardened.linux_version()
-    sandboxed = "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc"
+    kernel, python = hardened.linux_version(), sys.version_info[:2]
     return Report(
-        [
-            Finding("Linux 5.3 or newer (clone3, pidfd_open)", _old(kernel, 5, 3)),
-            Finding("Python 3.11 or newer", _old(sys.version_info[:2], 3, 11)),
-            Finding(sandboxed, _no_sandbox()),
-            Finding("a container in it: clone with the five flags, with /proc", _no_container()),
-            Finding("the tools ps, ip, unshare, mount and hostname", _missing_tools()),
-            Finding("a working folder that can be written", _read_only()),
-        ]
+        {
+            "Linux 5.3 or newer (clone3, pidfd_open)": _old(kernel, 5, 3),
+            "Python 3.11 or newer": _old(python, 3, 11),
+            "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc": _no_sandbox(),
+            "a container in it: clone with the five flags, with /proc": _no_container(),
+            "the tools ps, ip, unshare, mount and hostname": _missing_tools(),
+            "a working folder that can be written": _read_only(),
+        }
     )
 
 

@@ -60,8 +60,8 @@ def test_where_namespaces_are_forbidden_cause_and_cure_are_named(command):
 
 def test_doctor_names_a_missing_tool(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    finding = next(f for f in doctor.check() if f.need.startswith("the tools"))
-    assert finding.problem.startswith("ps, ip, unshare, mount, hostname not found. Cure: sudo apt")
+    problem = doctor.check()["the tools ps, ip, unshare, mount and hostname"]
+    assert problem.startswith("ps, ip, unshare, mount, hostname not found. Cure: sudo apt")
 
 
 def lab_environment(tmp_path):

@@ -57,7 +57,7 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     """
     report = doctor.check()
     if not report.healthy:
-        problems = [str(finding) for finding in report if finding.problem]
+        problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
         return "\n  ".join(["the labs cannot run here yet:", *problems])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
