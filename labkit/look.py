@@ -12,8 +12,6 @@ from labkit.view.namespaces import NamespacePicture, Row, Side
 if TYPE_CHECKING:
     from labkit.shell import Shell
 
-SETTLE_TIMEOUT = 0.5  # seconds
-
 T = TypeVar("T")
 
 
@@ -23,9 +21,9 @@ def namespace_picture(pid: int) -> NamespacePicture:
     Args:
         pid: the process at the top of the tree; it may have ended, and others may end meanwhile.
             One that is about to become another program, such as the child that a shell has made
-            for `sleep 100 &`, is waited for, SETTLE_TIMEOUT at most.
+            for `sleep 100 &`, is waited for, procfs.SETTLE_TIMEOUT at most.
     """
-    return _look(pid, SETTLE_TIMEOUT)
+    return _look(pid, procfs.SETTLE_TIMEOUT)
 
 
 class Namespaces(Live):
@@ -47,7 +45,7 @@ class Namespaces(Live):
 
     def still(self) -> NamespacePicture:
         """Return the same for a saved output, as steady as `namespace_picture` is."""
-        return self._now(SETTLE_TIMEOUT)
+        return self._now(procfs.SETTLE_TIMEOUT)
 
     def _now(self, timeout: float) -> NamespacePicture:
         pid = self._process if isinstance(self._process, int) else self._process.pid

@@ -17,6 +17,7 @@ from labkit import linux
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.002  # seconds; of what no event tells
+SETTLE_TIMEOUT = 0.5  # seconds
 NAMESPACES = ("mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time")
 
 
@@ -131,16 +132,22 @@ def tree(root: int) -> Iterator[tuple[int, Process]]:
         todo += [(depth + 1, child) for child in reversed(children.pop(pid, []))]
 
 
-def settled_tree(root: int, timeout: float) -> list[tuple[int, Process]]:
-    """Return a tree in which no process is about to become another program.
+def settled_tree(root: int, timeout: float = SETTLE_TIMEOUT) -> list[tuple[int, Process]]:
+    """Return a tree in which no process is becoming another program, or is about to.
 
     One such is the child that a shell has made for `sleep 100 &`, until it calls execve(2). After
     so many seconds, the tree is returned as it is.
     """
-    deadline = time.monotonic() + timeout
-    while _is_about_to_exec(found := list(tree(root))) and time.monotonic() < deadline:
-        time.sleep(POLL_INTERVAL)
-    return found
+    deadline, before = time.monotonic() + timeout, None
+    while True:
+        found = list(tree(root))
+        # A process that changes while it is read may show its old name and its new command.
+        now = [(p.pid, p.name, p.command, p.state == "Z") for _, p in found]
+        waiting = _is_about_to_exec(found)
+        if time.monotonic() >= deadline or (now == before and not waiting):
+            return found
+        before = now
+        time.sleep(POLL_INTERVAL * waiting)
 
 
 def container_in(tree: Sequence[tuple[int, Process]]) -> Container | None:
@@ -213,11 +220,14 @@ def with_environment(entry: str) -> list[int]:
 def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
     """Whether a process, at work, still bears its parent's command, or is just changing it."""
     known = {process.pid: process for _, process in tree}
+    parents = {process.ppid for _, process in tree}
     for _, found in tree:
         if found.pid == os.getpid():  # it is at work here
             continue
         parent = known.get(found.ppid) or process(found.ppid)
-        if found.state in "RD" and parent and parent.command == found.command:
+        # Whoever has a child goes on as it is, and may wait in state D for the child, see vfork(2).
+        at_work = found.state in "RD" and found.pid not in parents
+        if at_work and parent and parent.command == found.command:
             return True
         if found.state != "Z" and not found.command:
             return True

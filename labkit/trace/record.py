@@ -143,7 +143,7 @@ def _observe(root: int, notification: seccomp.Notification, when: float) -> Even
     low = arguments[0] & 0xFFFFFFFF  # of an int the kernel takes no more
     if thread == root or (call == "write" and low not in (1, 2)):
         return None
-    tree = _settled_tree(root)
+    tree = tuple(procfs.settled_tree(root))  # the caller stands still, others may not
     who = next((p for _, p in tree if Path(f"/proc/{p.pid}/task/{thread}").exists()), None)
     if who is None:
         return None
@@ -256,24 +256,6 @@ class _Recorder:
         else:  # it was killed, or a signal came and it will call again
             del self._found[count:]
         self._held += time.monotonic() - came
-
-
-def _settled_tree(root: int) -> Tree:
-    """Read the tree until two readings agree.
-
-    The caller stands still. Another process may be in the middle of its exec: then its name is
-    still the old one, or it has no command, for some microseconds.
-    """
-    before: Tree = ()
-    while True:
-        # Memory and state may go on changing, and are not what is drawn.
-        tree = tuple(
-            (depth, replace(p, state="Z" if p.state in "ZX" else "", resident=0))
-            for depth, p in procfs.tree(root)
-        )
-        if tree == before and all(p.command or p.state for _, p in tree):
-            return tree
-        before = tree
 
 
 def _with_outcome(events: Sequence[Event]) -> Iterator[Event]:
