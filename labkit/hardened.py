@@ -15,7 +15,6 @@ import os
 import resource
 import signal
 import stat
-import sys
 import termios
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
@@ -152,7 +151,4 @@ def _limit_processes() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except OSError as error:
-        sys.exit(f"labkit sandbox: {error.strerror or error}")
+    sandbox.be_program(main)

@@ -208,8 +208,13 @@ def _child(body: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
-if __name__ == "__main__":
+def be_program(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Call a main function with the words of the command line, as what Python was started for."""
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
         sys.exit(f"labkit sandbox: {error.strerror or error}")
+
+
+if __name__ == "__main__":
+    be_program(main)
