@@ -297,9 +297,9 @@ class _Reader(threading.Thread):
         for _ in range(4):  # what was printed last may be on its way; a terminal holds less
             if linux.poll(self.fd, seconds=0.05):
                 self._read()
-        status = self.child.wait()
+        self.child.wait()
         with self.changed:
-            self.status = 128 + self.child.signalstatus if status is None else status
+            self.status = linux.exit_status(self.child.status)
             self.child.ptyproc.delayafterclose = 0
             self.child.close(force=False)
             self._epoll.close()
