@@ -6,15 +6,13 @@ such files in it. Nothing of one is written outside a temporary folder.
 
 import contextlib
 import re
-import shutil
-import stat
 import tempfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labkit.course import renumbered, workbook
 
@@ -30,7 +28,8 @@ _PLATFORMS = (
     re.compile(r"(?P<learner>\w+?_(?:LATE_)?[^\W_]+)_[0-9]+_(?P<file>[^/]+)"),
 )
 _SAVED = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}-[0-9]{2}-[0-9]{2}")  # below a VM's saved/
-_UNZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
+# RuntimeError: it is encrypted, or packed in a way that Python does not know.
+_UNZIP_ERRORS = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -65,92 +64,74 @@ def find(tops: Sequence[Path], books: Path) -> Iterator[tuple[list[Submission], 
         the submissions, by learner and number, and a line for whatever else was handed in.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-grade-") as scratch:
-        search = _Search(Path(scratch))
+        search = _Search(Path(scratch), books)
         for top in tops:
             search.add(top)
-        yield list(search.submissions(books)), search.problems
+        yield list(search.submissions()), search.problems
 
 
 class _Search:
     """What was found so far.
 
     Attributes:
-        notebooks: a learner's folder, as it is told of, to the files.
+        notebooks: a learner's folder, as it is told of, to the files by the notebooks' numbers.
         learners: the same folder to its name, which others may have as well.
         problems: a line for whatever cannot be used.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, books: Path) -> None:
         self.scratch, self.room = scratch, MAX_UNPACKED
-        self.notebooks: dict[Path, list[Path]] = {}
+        self.known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
+        self.notebooks: dict[Path, dict[str, list[Path]]] = {}
         self.learners: dict[Path, str] = {}
         self.problems: list[str] = []
         self.found = 0  # what there was to find or to tell
 
     def add(self, path: Path) -> None:
         """Search a folder or a zip file."""
-        before = self.found
-        try:
-            top = path.resolve(strict=True)
-        except OSError as error:
-            self._tell(f"cannot read {path}: {error.strerror}")
-            return
+        top = path.resolve()
         if top.is_file():
             learner = top.with_name(_learner(top))
             self._archive(top, top, learner, learner)
         else:
-            self._folder(top, top, top)
-        if self.found == before:
-            self._tell(f"{path} holds no notebook NN-….ipynb, nor does a folder in it")
+            self._folder(top, top, top, path)
 
-    def submissions(self, books: Path) -> Iterator[Submission]:
+    def submissions(self) -> Iterator[Submission]:
         """Yield one for each learner and number: what is named as delivered, else the first."""
-        known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
         count = Counter(self.learners.values())
         names = {p: name if count[name] == 1 else str(p) for p, name in self.learners.items()}
         for place, learner in sorted(names.items(), key=lambda item: item[1]):
-            found: dict[str, list[Path]] = {}
-            for path in self.notebooks[place]:
-                if now := renumbered.NAMES.get(path.name):
-                    why = f"it is of a course before 06 became two, in which {now[:2]} was"
-                    self._refuse(place / path.name, f"{why} {path.name[:2]}; grade it with that")
-                else:
-                    found.setdefault(path.name[:2], []).append(path)
-            for number, paths in sorted(found.items()):
-                if number not in known:
-                    for path in paths:
-                        self._refuse(place / path.name, f"no notebook {number} is known")
-                    continue
-                own = known[number]
+            for number, paths in sorted(self.notebooks[place].items()):
+                own = self.known[number]
                 chosen = next((path for path in paths if path.name == own.name), paths[0])
                 others = ", ".join(path.name for path in paths if path != chosen)
                 note = f"graded was {chosen.name}, not {others}" if others else ""
-                yield Submission(
-                    learner, number, chosen, tuple(workbook.exercises(own, workbook.ANSWER)), note
-                )
+                exercises = tuple(workbook.exercises(own, workbook.ANSWER))
+                yield Submission(learner, number, chosen, exercises, note)
 
-    def _folder(self, folder: Path, place: Path, top: Path) -> None:
+    def _folder(self, folder: Path, place: Path, top: Path, shown: Path | None) -> None:
         """Search a folder.
 
         Args:
             folder: where it lies.
             place: as what it is told of.
             top: what was asked for; the rest of the place names the learner.
+            shown: what is refused where there is no notebook in it; None where that is no fault.
         """
+        before = self.found
         if len(folder.parts) > MAX_DEPTH:
             return self._refuse(place, f"it lies in more than {MAX_DEPTH} folders")
         try:
-            paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+            paths = [
+                p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__MACOSX"))
+            ]
             folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
         except OSError as error:
             return self._tell(f"cannot read {place}: {error.strerror}")
         files = [path for path in paths if path not in folders]
-        if own := [path for path in files if _NOTEBOOK.fullmatch(path.name)]:
-            self.found += 1
-            name = top.name if place == top else str(place.relative_to(top))
-            self.learners.setdefault(place, name)
-            known = self.notebooks.setdefault(place, [])
-            known += [path for path in own if path not in known]
+        own = [path for path in files if _NOTEBOOK.fullmatch(path.name)]
+        for path in own:
+            self._notebook(path, place, top)
         for path in files:
             if path.name.lower().endswith(".zip"):
                 learner = place / _learner(path) if place == top and not own else place
@@ -159,27 +140,37 @@ class _Search:
                 self._refuse(place / path.name, "it is neither a file NN-….ipynb nor a zip file")
         saved = [path for path in folders if _SAVED.fullmatch(path.name)]
         for path in folders:
-            before, shown = self.found, place if path in saved else place / path.name
+            inside = place if path in saved else place / path.name
             if own and path.name != "work":  # in `work` lies what the notebooks themselves made
                 for lost in path.glob("*.ipynb"):
-                    self._refuse(shown / lost.name, "it lies below other notebooks")
+                    self._refuse(inside / lost.name, "it lies below other notebooks")
             elif not own and path not in saved[:-1]:  # of what a VM saved, the last counts
-                self._folder(path, shown, top)
-                if place == top and self.found == before and not (path / "grades.csv").exists():
-                    self._refuse(shown, "it holds no notebook NN-….ipynb")
+                self._folder(path, inside, top, inside if place == top else None)
+        if shown and self.found == before:
+            self._refuse(shown, "it holds no notebook NN-….ipynb")
+
+    def _notebook(self, path: Path, place: Path, top: Path) -> None:
+        number = path.name[:2]
+        if now := renumbered.NAMES.get(path.name):
+            why = f"it is of a course before 06 became two, in which {now[:2]} was {number}"
+            return self._refuse(place / path.name, f"{why}; grade it with that")
+        if number not in self.known:
+            return self._refuse(place / path.name, f"no notebook {number} is known")
+        self.found += 1
+        self.learners.setdefault(place, str(place.relative_to(top)) if place != top else top.name)
+        paths = self.notebooks.setdefault(place, {}).setdefault(number, [])
+        paths += [path] if path not in paths else []
 
     def _archive(self, archive: Path, shown: Path, learner: Path, top: Path) -> None:
         """Unpack a zip file and search in it."""
-        inside, before = archive.is_relative_to(self.scratch), self.found
+        inside = archive.is_relative_to(self.scratch)
         folder = Path(tempfile.mkdtemp(dir=archive.parent if inside else self.scratch))
         try:
             self.room -= _unpack(archive, folder, self.room)
-        except (*_UNZIP_ERRORS, OSError) as error:
+        except _UNZIP_ERRORS as error:
             said = error.strerror if isinstance(error, OSError) else error
             return self._refuse(shown, f"it cannot be unpacked: {said}")
-        self._folder(folder, learner, top)
-        if self.found == before:
-            self._refuse(shown, "it holds no notebook NN-….ipynb")
+        self._folder(folder, learner, top, shown)
 
     def _refuse(self, path: Path, why: str) -> None:
         self._tell(f"cannot use {path}: {why}")
@@ -190,19 +181,18 @@ class _Search:
 
 
 def _unpack(archive: Path, folder: Path, room: int) -> int:
-    """Write what a zip file holds into a folder, of a platform's each file into its learner's.
+    """Unpack a zip file, of a platform's each file into a folder of its learner's.
 
     Args:
         archive: the file.
-        folder: an empty one.
+        folder: an empty one. Nothing is written elsewhere, whatever a file is called.
         room: how many bytes may be written.
 
     Returns:
         how many were.
 
     Raises:
-        ValueError: it holds what it should not.
-        OSError, …: one of _UNZIP_ERRORS. It cannot be read.
+        OSError, …: one of _UNZIP_ERRORS. It cannot be read, or holds more than it should.
     """
     with zipfile.ZipFile(archive) as file:
         members = [member for member in file.infolist() if not member.is_dir()]
@@ -210,20 +200,10 @@ def _unpack(archive: Path, folder: Path, room: int) -> int:
         if len(members) > MAX_FILES or size > room:
             raise ValueError(f"it holds more than {MAX_FILES:,} files or {room / 1e9:.1f} GB")
         for member in members:
-            path = PurePosixPath(member.filename)
             for found in filter(None, (form.fullmatch(member.filename) for form in _PLATFORMS)):
-                path = PurePosixPath(found["learner"].replace("_LATE_", "_"), found["file"])
-            if path.is_absolute() or ".." in path.parts or "\\" in str(path):
-                raise ValueError(f"{member.filename!r} leads to elsewhere")
-            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise ValueError(f"{member.filename!r} is no ordinary file")
-            if member.flag_bits & 1:
-                raise ValueError("it is encrypted")
-            if path.parts[0] != "__MACOSX":
-                place = folder / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with file.open(member) as source, place.open("xb") as target:
-                    shutil.copyfileobj(source, target)
+                learner = found["learner"].replace("_LATE_", "_")
+                member.filename = f"{learner}/{found['file']}"
+            file.extract(member, folder)
     return size
 
 

@@ -254,7 +254,7 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     assert run.returncode == 1
     lines = run.stderr.splitlines()
     assert lines[0] == f"labkit: grade: cannot read {tmp_path}/nowhere: No such file or directory"
-    assert lines[1].startswith(f"labkit: grade: {tmp_path}/empty holds no notebook NN-….ipynb")
+    assert lines[1].endswith(f"cannot use {tmp_path}/empty: it holds no notebook NN-….ipynb")
     table = rows(tmp_path)
     assert table["good"]["03.1"] == "1"
     for learner, says in (
@@ -303,11 +303,10 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
     (top / "learner-4").mkdir()
     (top / "learner-4" / "01.py").touch()
     (top / "learner-5").symlink_to(top / "learner-1")
-    (top / "marks").mkdir()
     (top / "learner-7").symlink_to("nowhere")
     for name in ("learner-1/02-x.zip", "learner-1/03-x.ipynb.txt"):
         (top / name).touch()
-    for name in ("learner-6.zip", "list.csv", "marks/grades.csv"):
+    for name in ("learner-6.zip", "list.csv"):
         (top / name).touch()
     found, problems = find(top)
     assert [(submission.learner, submission.number) for submission in found] == [
@@ -324,8 +323,8 @@ def test_what_is_handed_in_and_is_no_paper_gets_its_line(tmp_path):
             "learner-1/Untitled.IPYNB: it is neither a file NN-….ipynb nor a zip file",
             "learner-1/b/04-x.ipynb: it lies below other notebooks",
             "learner-2/homework.ipynb: it is neither a file NN-….ipynb nor a zip file",
-            "learner-4: it holds no notebook NN-….ipynb",
             "learner-3/77-mine.ipynb: no notebook 77 is known",
+            "learner-4: it holds no notebook NN-….ipynb",
         )
     ]
 

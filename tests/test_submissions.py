@@ -81,35 +81,39 @@ def test_of_what_a_vm_saved_the_last_counts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    "name",
     [
-        ("../03-x.ipynb", "leads to elsewhere"),
-        ("/tmp/03-x.ipynb", "leads to elsewhere"),
-        ("a/../../03-x.ipynb", "leads to elsewhere"),
-        ("..\\03-x.ipynb", "leads to elsewhere"),
-        (".._assignsubmission_file_/03-x.ipynb", "leads to elsewhere"),
-        ("n" * 300 + "/03-x.ipynb", "File name too long"),
+        "../03-x.ipynb",
+        "/tmp/03-x.ipynb",
+        "a/../../03-x.ipynb",
+        "..\\03-x.ipynb",
+        ".._assignsubmission_file_/03-x.ipynb",
+        "n" * 300 + "/03-x.ipynb",
     ],
 )
-def test_no_file_is_written_outside_a_temporary_folder(tmp_path, monkeypatch, name, says):
+def test_no_file_is_written_outside_a_temporary_folder(tmp_path, monkeypatch, name):
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
     one = pack(tmp_path / "one.zip", name)
     before = sorted(tmp_path.rglob("*"))
-    all_, [problem] = found(one)
-    assert all_ == []
-    assert problem.startswith(f"cannot use {one}: it cannot be unpacked: ")
-    assert says in problem
+    with submissions.find([one], workbook.NOTEBOOKS) as (all_, problems):
+        [scratch] = (tmp_path / "a" / "b").iterdir()
+        written = set(tmp_path.rglob("*")) - {scratch, *before}
+        assert all(path.is_relative_to(scratch) for path in written)
+        assert not all(path.is_dir() for path in written) or "File name too long" in problems[0]
+        assert all_ or problems
     assert sorted(tmp_path.rglob("*")) == before
     assert not Path("/tmp/03-x.ipynb").exists()
 
 
-def test_a_link_in_a_zip_file_is_refused(tmp_path):
+def test_a_link_in_a_zip_file_is_no_link_any_more(tmp_path):
     link = zipfile.ZipInfo("03-x.ipynb")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "one.zip", "w") as file:
         file.writestr(link, "/etc/passwd")
-    assert "'03-x.ipynb' is no ordinary file" in found(tmp_path / "one.zip")[1][0]
+    with submissions.find([tmp_path / "one.zip"], workbook.NOTEBOOKS) as ([submission], _):
+        assert not submission.path.is_symlink()
+        assert submission.path.read_text() == "/etc/passwd"
 
 
 def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
