@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -215,9 +214,8 @@ def _lines(file: IO[bytes]) -> list[str]:
 
 def _copy(path: Path, target: Path) -> None:
     """Copy what was handed in: a file, not too large, and nothing that a link points to."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
+    if path.is_symlink() or not path.is_file():
         raise CourseError(f"{path.name} is no file, but a link, a pipe or a folder")
-    if found.st_size > MAX_NOTEBOOK:
+    if path.stat().st_size > MAX_NOTEBOOK:
         raise CourseError(f"{path.name} has more than {MAX_NOTEBOOK / 1e6:g} MB")
     shutil.copyfile(path, target)

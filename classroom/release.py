@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -16,9 +16,9 @@ HERE = Path(__file__).parent.name
 PAGE = Path("docs", "classroom.md")
 FILES = Path("vm", "files")  # the list of what belongs to the course
 # The kit's own tests hold answers. A learner's `make test` needs these; the notebooks are the rest.
-TESTS = ("__init__.py", "sanitize.cfg")
+TESTS = {"__init__.py", "sanitize.cfg"}
 # What a folder of notebooks holds besides.
-BESIDE = ("exercises", "images")
+BESIDE = {"exercises", "images"}
 
 
 def main(folder: str) -> int:
@@ -47,22 +47,20 @@ def write(target: Path, course: Path = COURSE) -> int:
         raise CourseError(f"there is no folder {target.parent}")
     if os.path.lexists(target):
         raise CourseError(f"{target} is there already. Name a new folder")
-    files = sorted(_files(course))
     taken_out = 0
+    names = [name for name in (course / FILES).read_text().split() if name != HERE]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as half:
         release = Path(half, "release")
         release.mkdir()  # with the rights that a new folder has here
-        for path in files:
-            place = release / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix == ".ipynb":
-                book = nbformat.read(course / path, as_version=4)
-                taken_out += without_solutions(book)
-                nbformat.write(book, place)
+        for name in names:
+            if (course / name).is_file():
+                shutil.copy(course / name, release)
             else:
-                shutil.copyfile(course / path, place)
-                place.chmod(place.stat().st_mode | (course / path).stat().st_mode & 0o111)
-        names = [name for name in (course / FILES).read_text().split() if name != HERE]
+                shutil.copytree(course / name, release / name, ignore=_left_out(course))
+        for path in workbook.notebooks(release / "notebooks").values():
+            book = nbformat.read(path, as_version=4)
+            taken_out += without_solutions(book)
+            nbformat.write(book, path)
         (release / FILES).write_text("\n".join(names) + "\n")
         release.rename(target)
     return taken_out
@@ -95,24 +93,21 @@ def _is_solution(cell: nbformat.NotebookNode) -> bool:
     return workbook.is_magic(cell.source, workbook.SOLUTION)
 
 
-def _files(course: Path) -> Iterator[Path]:
-    """Yield what the release version holds, as paths in the course.
+def _left_out(course: Path) -> Callable[[str, list[str]], list[str]]:
+    """Return what tells `shutil.copytree` which names in a folder of the course stay behind.
 
-    Of the notebooks' folder, only the course's own notebooks and their pictures: beside them may
-    lie earlier versions, with solutions.
+    Beside the course's own notebooks may lie earlier versions, with solutions.
     """
-    books = set(workbook.notebooks(course / "notebooks").values())
-    for name in (course / FILES).read_text().split():
-        top = course / name
-        for path in [top] if top.is_file() else top.rglob("*"):
-            inside = path.relative_to(course)
-            if (
-                not path.is_file()
-                or name == HERE
-                or inside == PAGE
-                or any(part == "__pycache__" or part.startswith(".") for part in inside.parts[1:])
-                or (name == "tests" and str(inside.relative_to(name)) not in TESTS)
-                or (name == "notebooks" and path not in books and inside.parts[1] not in BESIDE)
-            ):
-                continue
-            yield inside
+    books = {path.name for path in workbook.notebooks(course / "notebooks").values()}
+    page = course / PAGE
+    only = {course / "notebooks": books | BESIDE, course / "tests": TESTS}
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        kept = only.get(Path(folder), names)
+        return [
+            name
+            for name in names
+            if name not in kept or name.startswith((".", "__py")) or Path(folder, name) == page
+        ]
+
+    return left_out
