@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,14 +23,12 @@ from tqdm import tqdm
 
 from classroom.submissions import Submission, find
 from labkit import hardened, linux
-from labkit.course import workbook
 from labkit.errors import CourseError, fail, printable
 from labkit.exercise import remove
-from labkit.exercise.sandboxed_run import Limits, environment
+from labkit.exercise.sandboxed_run import environment
 
 NOBODY = "nobody"
 MAX_NOTEBOOK = 50_000_000  # bytes of one that is handed in
-MAX_OUTPUT = 20_000_000  # bytes that a notebook may print
 
 
 @dataclass
@@ -71,17 +69,16 @@ def main(options: Namespace) -> int:
     out = Path(options.out)
     if not (out.is_dir() and os.access(out, os.W_OK | os.X_OK)):  # not after an hour of grading
         raise CourseError(f"cannot write into {out}. Name another folder with --out")
-    limits = Limits(seconds=options.seconds, memory=options.memory, output=MAX_OUTPUT)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it, too, leaves a report behind
     results, stopped = [], False
-    with find([*map(Path, options.folders)], workbook.NOTEBOOKS) as (found, problems):
+    with find([*map(Path, options.folders)]) as (found, problems):
         for problem in problems:
             fail(f"grade: {problem}")
         if not found:
             return 1
         workers = options.workers or len(os.sched_getaffinity(0))
         try:
-            graded = grade(found, workbook.NOTEBOOKS, limits, user(), workers)
+            graded = grade(found, options.seconds, options.memory, user(), workers)
             with closing(graded), tqdm(total=len(found), unit="notebook", disable=None) as bar:
                 for result in graded:
                     results.append(result)
@@ -105,22 +102,19 @@ def user() -> pwd.struct_passwd | None:
     nobody = pwd.getpwnam(NOBODY)
     command = [sys.executable, "-Ps", "-c", "import classroom, labkit.sandbox, zmq"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, **_home(Path("/"), nobody))
-        reason = run.stderr.strip() if run.returncode else ""
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-    if reason:
+        subprocess.run(command, capture_output=True, check=True, **_home(Path("/"), nobody))
+    except (OSError, subprocess.CalledProcessError) as error:
         raise CourseError(
-            f"notebooks that others wrote do not run as root, and as the user {NOBODY} this does "
-            f"not start ({reason.splitlines()[-1]}). Start it as an ordinary user"
-        )
+            f"notebooks that others wrote do not run as root, and the user {NOBODY} cannot start "
+            f"{sys.executable} with what it needs. Start this as an ordinary user"
+        ) from error
     return nobody
 
 
 def grade(
     submissions: Sequence[Submission],
-    books: Path,
-    limits: Limits,
+    seconds: int,
+    memory: int,
     user: pwd.struct_passwd | None,
     workers: int,
 ) -> Generator[Result, None, None]:
@@ -128,22 +122,18 @@ def grade(
 
     Args:
         submissions: what was handed in.
-        books: the folder with the course's notebooks.
-        limits: for each; the seconds are for one cell.
+        seconds: for one cell.
+        memory: MiB, for a notebook.
         user: as whom they run; None means as this user.
         workers: how many at a time.
 
     Yields:
         a result for each, as they get done. What was started ends with the iteration.
     """
-    runtimes = {
-        number: {path: file.text for path, file in workbook.runtime(number, folder=books).items()}
-        for number in {submission.number for submission in submissions}
-    }
     stop, stopping = os.pipe()
     pool = ThreadPoolExecutor(workers)
     try:
-        todo = [pool.submit(_grade, s, runtimes[s.number], limits, user, stop) for s in submissions]
+        todo = [pool.submit(_grade, s, seconds, memory, user, stop) for s in submissions]
         for done in as_completed(todo):
             yield done.result()
     finally:
@@ -153,11 +143,7 @@ def grade(
 
 
 def _grade(
-    submission: Submission,
-    runtime: dict[str, str],
-    limits: Limits,
-    user: pwd.struct_passwd | None,
-    stop: int,
+    submission: Submission, seconds: int, memory: int, user: pwd.struct_passwd | None, stop: int
 ) -> Result:
     """Grade a submission, until its end or that of `stop`, a pipe."""
     folder = Path(tempfile.mkdtemp(prefix="labkit-grade-"))
@@ -165,13 +151,11 @@ def _grade(
         name = submission.path.name
         _copy(submission.path, folder / name)
         (folder / "run").mkdir()
-        task = {"notebook": name, "runtime": runtime, "limits": asdict(limits)}
-        task["exercises"] = submission.exercises
-        (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
         for place in (folder, *folder.iterdir()) if user else ():
             shutil.chown(place, NOBODY)
         python = [sys.executable, "-Ps", "-m"]
         command = [*python, "labkit.hardened", str(folder), *python, "classroom.worker"]
+        command += [name, str(seconds), str(memory)]
         with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 command,
@@ -182,7 +166,7 @@ def _grade(
                 **_home(folder, user),
             )
             # More than a worker's own limits add up to: one that hangs in spite of them ends, too.
-            longest = 300 + 10 * limits.seconds + 60 * len(submission.exercises)
+            longest = 300 + 10 * seconds + 60 * len(submission.exercises)
             ended = os.pidfd_open(process.pid)
             in_time = linux.poll(ended, stop, seconds=longest)
             os.close(ended)

@@ -70,27 +70,21 @@ def without_solutions(book: nbformat.NotebookNode) -> int:
     """Take the worked solutions out of a notebook, with their outputs.
 
     Args:
-        book: the notebook, which is changed. Its cells are counted anew.
+        book: the notebook, which is changed; its cells, all of them run, are counted anew.
 
     Returns:
         how many there were.
     """
     before = len(book.cells)
-    book.cells = [cell for cell in book.cells if not _is_solution(cell)]
-    count = 0
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            if cell.execution_count is not None:
-                count += 1
-                cell.execution_count = count
-            for output in cell.outputs:
-                if output.output_type == "execute_result":
-                    output.execution_count = cell.execution_count
+    book.cells = [
+        cell for cell in book.cells if not workbook.is_magic(cell.source, workbook.SOLUTION)
+    ]
+    for count, cell in enumerate((cell for cell in book.cells if cell.cell_type == "code"), 1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
     return before - len(book.cells)
-
-
-def _is_solution(cell: nbformat.NotebookNode) -> bool:
-    return workbook.is_magic(cell.source, workbook.SOLUTION)
 
 
 def _left_out(course: Path) -> Callable[[str, list[str]], list[str]]:

@@ -3,8 +3,8 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
 
@@ -15,25 +15,21 @@ from labkit.exercise.verdict import code
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would calculate with what follows
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What the report says of one learner.
 
     Attributes:
         learner: whose row it is.
+        passed: how many exercises.
         marks: for each exercise of the report whether it was passed; None where the notebook was
             not handed in, or could not be graded.
         messages: what there is to say: of what, whether it is good news, and the words.
     """
 
     learner: str
+    passed: int
     marks: list[bool | None]
     messages: list[tuple[str, bool, str]]
-
-    @property
-    def passed(self) -> int:
-        """How many exercises the learner passed."""
-        return self.marks.count(True)
 
 
 def write(results: Sequence[Result], folder: Path) -> list[Path]:
@@ -77,7 +73,7 @@ def _row(learner: str, exercises: Sequence[str], results: Sequence[Result]) -> R
         messages += [(name, *verdict) for name, verdict in sorted(result.verdicts.items())]
         verdicts |= result.verdicts
     marks = [verdicts[name][0] if name in verdicts else None for name in exercises]
-    return Row(learner, marks, messages)
+    return Row(learner, marks.count(True), marks, messages)
 
 
 def _csv(exercises: Sequence[str], rows: Sequence[Row]) -> str:

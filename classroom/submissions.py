@@ -52,19 +52,18 @@ class Submission:
 
 
 @contextlib.contextmanager
-def find(tops: Sequence[Path], books: Path) -> Iterator[tuple[list[Submission], list[str]]]:
+def find(tops: Sequence[Path]) -> Iterator[tuple[list[Submission], list[str]]]:
     """Find what was handed in; zip files stay unpacked while the context lasts.
 
     Args:
         tops: folders and zip files. One that holds notebooks is one learner's; in any other, each
             folder below that holds some is, and each zip file.
-        books: the folder with the course's notebooks.
 
     Yields:
         the submissions, by learner and number, and a line for whatever else was handed in.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-grade-") as scratch:
-        search = _Search(Path(scratch), books)
+        search = _Search(Path(scratch))
         for top in tops:
             search.add(top)
         yield list(search.submissions()), search.problems
@@ -79,9 +78,11 @@ class _Search:
         problems: a line for whatever cannot be used.
     """
 
-    def __init__(self, scratch: Path, books: Path) -> None:
+    def __init__(self, scratch: Path) -> None:
         self.scratch, self.room = scratch, MAX_UNPACKED
-        self.known = {f"{number:02}": path for number, path in workbook.notebooks(books).items()}
+        self.known = {
+            f"{number:02}": path for number, path in workbook.notebooks(workbook.NOTEBOOKS).items()
+        }
         self.notebooks: dict[Path, dict[str, list[Path]]] = {}
         self.learners: dict[Path, str] = {}
         self.problems: list[str] = []

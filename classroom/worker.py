@@ -25,6 +25,7 @@ from nbformat import NotebookNode, from_dict
 
 from labkit import exercise, hardened
 from labkit.course import workbook
+from labkit.course.workbook import NOTEBOOKS
 from labkit.errors import printable
 from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 from labkit.exercise.verdict import METADATA, judge
@@ -32,23 +33,31 @@ from labkit.exercise.verdict import METADATA, judge
 START_TIMEOUT = 120  # seconds that a kernel may take to come up
 WHOLE = 5  # times the seconds of one cell that all cells together may take
 NICE = 10  # a tenth of the share that others have of the processor, see setpriority(2)
+MAX_OUTPUT = 20_000_000  # bytes that a notebook may print
 MAX_MESSAGE = 300  # characters
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def main() -> int:
-    """Grade the notebook that `task.json` in the working directory names; write in `run` alone."""
-    task = json.loads(Path("task.json").read_text(encoding="utf-8"))
-    path = Path(task["notebook"])
+def main(words: Sequence[str]) -> int:
+    """Grade a notebook in the working directory, where the folder `run` is all that it can write.
+
+    Args:
+        words: its name, seconds for a cell, MiB for all of it.
+    """
+    path, number = Path(words[0]), words[0][:2]
+    limits = Limits(seconds=int(words[1]), memory=int(words[2]), output=MAX_OUTPUT)
+    exercises = workbook.exercises(workbook.notebook(number, NOTEBOOKS)[1], workbook.ANSWER)
+    files = workbook.runtime(number, folder=NOTEBOOKS)
+    runtime = {place: source.text for place, source in files.items()}
     try:
         cells, answers = workbook.cells(path), workbook.exercises(path, workbook.ANSWER)
     except workbook.WorkbookError as error:
         sys.exit(str(error))
     verdicts: dict[str, tuple[bool, str]] = {}
-    for name in task["exercises"]:
-        verdicts[name] = verdict(name, answers.get(name), task["runtime"])
+    for name in exercises:
+        verdicts[name] = verdict(name, answers.get(name), runtime)
         _tell(verdicts, problem="its worker ended")
-    runs, claimed = run(cells, Path("run").absolute(), Limits(**task["limits"]))
+    runs, claimed = run(cells, Path("run").absolute(), limits)
     for name in claimed & verdicts.keys():
         passed, message = verdicts[name]
         if not passed:
@@ -70,9 +79,7 @@ def verdict(name: str, text: str | None, runtime: Mapping[str, str]) -> tuple[bo
         whether it passed, and what there is to say.
     """
     found = exercise.find(name)
-    if found is None:
-        return False, "there is no judge for this exercise"
-    if text is None:
+    if found is None or text is None:
         return False, f"no cell of the notebook begins with {workbook.ANSWER} {name}"
     try:
         said = judge(found, text, runtime)
@@ -181,4 +188,4 @@ def _tell(verdicts: Mapping[str, tuple[bool, str]], runs: str = "", problem: str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

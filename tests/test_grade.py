@@ -271,9 +271,9 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
 def test_a_folder_that_cannot_be_read_is_no_reason_to_grade_nobody(tmp_path):
     hand_in(tmp_path / "good", [RIGHT], "03-x.ipynb")
     (tmp_path / "locked").mkdir(mode=0)
-    ask = "from classroom import submissions; from labkit.course import workbook\n"
+    ask = "from classroom import submissions\n"
     ask += "from pathlib import Path; import sys\n"
-    ask += "with submissions.find([Path(sys.argv[1])], workbook.NOTEBOOKS) as found: print(found)"
+    ask += "with submissions.find([Path(sys.argv[1])]) as found: print(found)"
     command = [*ORDINARY, sys.executable, "-c", ask, str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert "learner='good'" in run.stdout, run.stderr
@@ -289,7 +289,7 @@ def test_nothing_found_is_one_line_and_no_table(tmp_path):
 
 
 def find(*folders):
-    with submissions.find(folders, workbook.NOTEBOOKS) as found:
+    with submissions.find(folders) as found:
         return found
 
 
@@ -426,6 +426,5 @@ def test_a_file_that_is_no_notebook_is_not_told_by_our_name_for_it(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     path = Path("03-mine.ipynb")
     path.write_text('{"nbformat": 3, "worksheets": [{"cells": []}]}')
-    Path("task.json").write_text(json.dumps({"notebook": path.name}))
     with pytest.raises(SystemExit, match=r"^03-mine\.ipynb is not a Jupyter notebook"):
-        worker.main()
+        worker.main([path.name, "20", "512"])

@@ -23,7 +23,7 @@ def pack(path, *names, text=None):
 
 def found(*tops):
     """Return whose notebooks are found, the names of the files, and what cannot be used."""
-    with submissions.find(tops, workbook.NOTEBOOKS) as (all_, problems):
+    with submissions.find(tops) as (all_, problems):
         assert all(submission.path.read_bytes() for submission in all_)
         return [(one.learner, one.path.name) for one in all_], problems
 
@@ -96,7 +96,7 @@ def test_no_file_is_written_outside_a_temporary_folder(tmp_path, monkeypatch, na
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
     one = pack(tmp_path / "one.zip", name)
     before = sorted(tmp_path.rglob("*"))
-    with submissions.find([one], workbook.NOTEBOOKS) as (all_, problems):
+    with submissions.find([one]) as (all_, problems):
         [scratch] = (tmp_path / "a" / "b").iterdir()
         written = set(tmp_path.rglob("*")) - {scratch, *before}
         assert all(path.is_relative_to(scratch) for path in written)
@@ -111,7 +111,7 @@ def test_a_link_in_a_zip_file_is_no_link_any_more(tmp_path):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "one.zip", "w") as file:
         file.writestr(link, "/etc/passwd")
-    with submissions.find([tmp_path / "one.zip"], workbook.NOTEBOOKS) as ([submission], _):
+    with submissions.find([tmp_path / "one.zip"]) as ([submission], _):
         assert not submission.path.is_symlink()
         assert submission.path.read_text() == "/etc/passwd"
 
