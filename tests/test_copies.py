@@ -1,6 +1,5 @@
 """copies: what a learner works in, renewed where nothing was begun, and the way back."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -239,7 +238,7 @@ def test_work_from_before_is_moved_once_and_nothing_of_it_is_lost(earlier):
     assert "printed" in (earlier / "mine/03-three.ipynb").read_text()
     assert (earlier / "mine/notes/a.md").read_text() == "mine"
     assert sources(earlier / "notebooks/03-three.ipynb") == ["x = 3"]
-    assert "03.1" in json.loads((earlier / "mine" / "work/progress.json").read_text())
+    assert progress.passed() == {"03.1"}
     assert not (earlier / ".as-delivered").exists()
     write(earlier / "notebooks/04-four.ipynb", "an author's edit")
     copies.prepare()
@@ -465,7 +464,7 @@ def test_copies_and_progress_of_before_06_became_two_get_the_numbers_of_now_once
         '%notebook 08\n%%answer 08.1\ncheck("08.1")\nhint("07.1")\n"%%answer 07.12, 07"'
     ]
     assert sources(course / "mine/09-without-root.ipynb") == ["%notebook 09 as it is now"]
-    assert list(progress.passed()) == ["05.1", "06.1", "07.1", "08.1", "09.2"]
+    assert sorted(progress.passed()) == ["05.1", "06.1", "07.1", "08.1", "09.2"]
 
 
 def test_a_begun_copy_of_the_old_06_says_where_its_first_exercises_are_now(course):

@@ -260,10 +260,10 @@ def test_what_cannot_be_read_costs_a_line_and_the_others_go_on(tmp_path):
     for learner, says in (
         ("half", "03-mine.ipynb is not a Jupyter notebook"),
         ("deep", "03-mine.ipynb is not a Jupyter notebook"),
-        ("emoji", "cell 1 of 03-mine.ipynb holds half a character"),
     ):
         assert table[learner]["03.1"] == ""
         assert table[learner]["messages"].startswith(f"03: could not be graded: {says}")
+    assert table["emoji"]["messages"].startswith("03: does not run to its end: cell 1: Unicode")
     for learner in ("link", "pipe"):
         assert "could not be graded: 03-mine.ipynb is no file" in table[learner]["messages"]
 

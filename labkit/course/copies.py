@@ -4,7 +4,6 @@ A copy carries no outputs, since an answer that stands there already spoils the 
 """
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.course import renumbered, workbook
+from labkit.course import progress, renumbered, workbook
 from labkit.course.workbook import WorkbookError
 
 # Name to digest of the sources that were copied, or that were last laid beside the learner's.
@@ -44,6 +43,7 @@ def prepare() -> list[str]:
             why = str(getattr(error, "stderr", "") or error).strip()
             said.append(f"What you changed in notebooks/ could not be moved to {folder}: {why}")
         said += [f"notebooks/{name} was yours; it is now {folder / name}." for name in moved]
+    progress.take_over()
     said += renumbered.renumber(folder, record, _digest)
     for path in workbook.notebooks(workbook.NOTEBOOKS).values():
         try:
@@ -116,12 +116,10 @@ def hand_in(name: str) -> Path:
     books = [folder / name for name in names if (folder / name).is_file()]
     if not books:
         raise WorkbookError(f"there are no notebooks of yours in {folder}; make lab makes them")
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as packed:
+    file = folder / f"hand-in-{name}.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for book in books:
             packed.write(book, book.name)
-    file = folder / f"hand-in-{name}.zip"
-    workbook.write(file, data.getvalue())
     return file
 
 

@@ -5,15 +5,11 @@ a heading `### NN.n Title`.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
@@ -26,25 +22,22 @@ PASSED, OPEN = "●", "○"
 DONE = "Nothing is left."
 
 
-def passed() -> dict[str, str]:
-    """Return when each exercise was passed for the first time, such as {"03.2": RFC 3339}."""
-    try:
-        return _read()
-    except OSError as error:
-        _warn(error)
-        return {}
+def passed() -> set[str]:
+    """Return the exercises that were passed, such as {"03.2"}."""
+    return {path.name for path in folder().glob("[0-9]*")}
 
 
 def mark(exercise: str) -> None:
-    """Remember that an exercise, such as "03.2", was passed now.
+    """Remember that an exercise, such as "03.2", was passed.
 
     Where that cannot be written, a line on stderr says so: the exercise is passed all the same.
     """
     try:
-        with _update() as found:
-            found.setdefault(exercise, datetime.now(UTC).isoformat(timespec="seconds"))
+        folder().mkdir(parents=True, exist_ok=True)
+        (folder() / exercise).touch()
     except OSError as error:
-        _warn(error)
+        said = f"{error.filename}: {error.strerror}"
+        print(f"your progress is not kept: {said}", file=sys.stderr)
 
 
 def reset(number: str | int | None = None) -> int:
@@ -61,26 +54,24 @@ def reset(number: str | int | None = None) -> int:
         OSError: it cannot be written.
     """
     of_it = "" if number is None else f"{workbook.notebook(number, workbook.mine())[0]:02}."
-    with _update() as found:
-        names = [name for name in found if name.startswith(of_it)]
-        for name in names:
-            del found[name]
+    names = [name for name in passed() if name.startswith(of_it)]
+    for name in names:
+        (folder() / name).unlink(missing_ok=True)
     return len(names)
 
 
-def rename(numbers: Mapping[str, str]) -> None:
-    """Give what was passed the numbers that its exercises have now.
+def folder() -> Path:
+    """Return where an empty file stands for each exercise that was passed."""
+    return workbook.work_folder() / "passed"
 
-    Args:
-        numbers: old to new; what is not in it stays.
 
-    Raises:
-        OSError: it cannot be written.
-    """
-    with _update() as found:
-        renamed = {numbers.get(name, name): when for name, when in found.items()}
-        found.clear()
-        found |= renamed
+def take_over() -> None:
+    """Take over what an earlier course kept in one file; one that is broken stays as it is."""
+    earlier = workbook.work_folder() / "progress.json"
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        for name in json.loads(earlier.read_text(encoding="utf-8")):
+            mark(name)
+        earlier.unlink()
 
 
 @dataclass(frozen=True)
@@ -164,7 +155,7 @@ def progress() -> Progress:
     return Progress(tuple(_part(path, done) for path in books.values()))
 
 
-def _part(path: Path, done: dict[str, str]) -> Part:
+def _part(path: Path, done: set[str]) -> Part:
     number = path.name[:2]
     try:
         cells = workbook.cells(path)
@@ -191,42 +182,3 @@ def _link(path: Path, text: str, heading: str = "") -> str:
     if heading:  # as JavaScript's encodeURI, which JupyterLab undoes
         address += "#" + urllib.parse.quote(heading.replace(" ", "-"), safe="!#$&'()*+,/:;=?@~")
     return f'<a href="{escape(address)}">{escape(text)}</a>'
-
-
-def _file() -> Path:
-    return workbook.work_folder() / "progress.json"
-
-
-@contextlib.contextmanager
-def _update() -> Iterator[dict[str, str]]:
-    """Hand out what was passed and write what becomes of it; other kernels wait meanwhile."""
-    workbook.work_folder().mkdir(parents=True, exist_ok=True)
-    # The lock is the folder's own, so no file lies about.
-    folder = os.open(workbook.work_folder(), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        before = _read()
-        found = dict(before)
-        yield found
-        if found != before:
-            text = json.dumps(dict(sorted(found.items())), indent=2)
-            workbook.write(_file(), f"{text}\n")
-    finally:
-        os.close(folder)
-
-
-def _read() -> dict[str, str]:
-    try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        return {name: str(when) for name, when in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, RecursionError):
-        kept = workbook.put_aside(_file())
-        print(f"{_file()} is broken and is now {kept.name}; progress starts anew", file=sys.stderr)
-        return {}
-
-
-def _warn(error: OSError) -> None:
-    name = error.filename or _file()
-    print(f"your progress is not kept: {name}: {error.strerror}", file=sys.stderr)

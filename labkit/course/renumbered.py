@@ -37,5 +37,7 @@ def renumber(folder: Path, record: dict[str, str], digest: Callable[[Path], str]
             if old == "06-a-real-terminal.ipynb":
                 said.append(MOVED_ON.format(copy.name))
     record |= {NAMES[old]: record.pop(old) for old in olds if old in record}
-    progress.rename(_NUMBERS)
+    passed = progress.folder()
+    for name in sorted(_NUMBERS.keys() & progress.passed(), reverse=True):  # the last one first
+        (passed / name).rename(passed / _NUMBERS[name])
     return said

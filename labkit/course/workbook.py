@@ -33,7 +33,6 @@ from mydocker.__main__ import main
 
 sys.exit(main())
 '''
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
 
 
@@ -156,23 +155,13 @@ def cells(path: Path) -> list[tuple[str, str]]:
         if path.exists() and not path.is_file():  # a pipe would be read for ever
             raise WorkbookError(f"{path} is no file. Cure: move it away")
         parts = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        found = [(str(cell["cell_type"]), "".join(cell["source"])) for cell in parts]
+        return [(str(cell["cell_type"]), "".join(cell["source"])) for cell in parts]
     except OSError as error:
         raise WorkbookError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WorkbookError(
             f"{path} is not a Jupyter notebook. Is it half saved, or another kind of file?"
         ) from None
-    for position, (_, text) in enumerate(found, 1):
-        if half := half_a_character(text):
-            raise WorkbookError(f"cell {position} of {path} holds {half}. Cure: delete it")
-    return found
-
-
-def half_a_character(text: str) -> str:
-    """Tell of a lone surrogate, which can be sent or saved nowhere; "" where a text has none."""
-    found = _SURROGATE.search(text)
-    return f"half a character, {found[0]!a}" if found else ""
 
 
 def number(word: object) -> str:
@@ -220,8 +209,7 @@ def source(path: str, text: str, place: str, above: int = 1) -> Source:
     """
     path, _, replaced = path.partition(" replaces ")
     pure = PurePosixPath(path.strip())
-    inside = pure.parts and not pure.is_absolute() and ".." not in pure.parts
-    if not inside or half_a_character(path):
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts:
         raise WorkbookError(
             f"{place}: %%source wants a path inside the working folder, such as "
             f"mydocker/init.py, not {path.strip()!r}"
@@ -239,15 +227,14 @@ def refused(path: str, text: str) -> tuple[int, str]:
     Returns:
         the line, 0 where it is none in particular, and the reason: Python's, for a `.py`.
     """
-    if half := half_a_character(path + text):
-        return 0, half
-    if path.endswith(".py"):
-        try:
+    try:
+        (path + text).encode()
+        if path.endswith(".py"):
             compile(text, path, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            return error.lineno or 0, str(error.msg)
-        except (ValueError, RecursionError, MemoryError) as error:
-            return 0, str(error) or "too deeply nested for Python"
+    except SyntaxError as error:
+        return error.lineno or 0, str(error.msg)
+    except (ValueError, RecursionError, MemoryError) as error:
+        return 0, str(error) or "too deeply nested for Python"
     return 0, ""
 
 

@@ -13,7 +13,6 @@ from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from typing import Any
 
 from labkit import exercise
-from labkit.course import workbook
 from labkit.exercise import Exercise
 from labkit.exercise.observe import Incorrect
 from labkit.exercise.sandboxed_run import NoSandbox
@@ -107,8 +106,6 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
     Raises:
         NotJudged: the machine refused what judging needs. The answer may be right.
     """
-    if half := workbook.half_a_character(text):
-        return Verdict(exercise_.number, False, "a text", half)
     try:
         return _judge(exercise_, text, runtime)
     except NoSandbox as error:
