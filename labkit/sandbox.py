@@ -78,7 +78,7 @@ def run(
     launcher = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        finish(lambda: _be_first_process(main, launcher, session, before, set_up))
+        _child(lambda: _be_first_process(main, launcher, session, before, set_up))
     return _supervise(child, session, watched)
 
 
@@ -163,7 +163,7 @@ def _be_first_process(
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        finish(main)
+        _child(main)
     return _supervise(child, session)
 
 
@@ -188,15 +188,11 @@ def _supervise(child: int, session: bool, watched: int | None = None) -> int:
             os.kill(child, number)
 
 
-def finish(body: Callable[[], object]) -> NoReturn:
-    """Run the rest of a forked process, whose exit status the body returns, or 0 by anything else.
-
-    It never returns into the caller's code.
-    """
+def _child(body: Callable[[], int]) -> NoReturn:
+    """Run the rest of a forked process; never returns into the caller's code."""
     status = 1
     try:
-        result = body()
-        status = result if isinstance(result, int) else 0
+        status = body()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
@@ -209,7 +205,7 @@ def finish(body: Callable[[], object]) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # full, gone, closed
                 stream.flush()
-        os._exit(status & 0xFF)  # which is all that wait(2) tells
+        os._exit(status)
 
 
 def be_program(main: Callable[[Sequence[str]], int]) -> NoReturn:

@@ -1,6 +1,7 @@
 """Signals, PID 1 and the ends of a container: what is passed on, and what is left behind."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -264,6 +265,23 @@ def test_bg_goes_on_without_the_terminal_and_fg_takes_it_again(options):
         p.read_until(b"@ ")
         p.send(b"echo status $?\n")
         p.read_until(b"status 0\r\n")
+
+
+def test_where_our_terminal_is_gone_it_ends_and_says_so_in_one_line(tmp_path):
+    with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
+        p.read_until(b"@ ")
+        # In the background, of those that no SIGHUP ends: it asks for a terminal that is no more.
+        line = f"trap '' HUP; {LABKIT} run -it --init cat 2>{tmp_path}/said"
+        p.send(line.encode() + b"\n")
+        cat = started(p.pid, "cat")
+        stopped(p, cat)
+        p.send(b"bg\n")
+        until(lambda: state(cat) == "S")
+        pids = below(child(p.pid))
+        os.close(p.terminal)
+        p.terminal = -1
+        until(lambda: gone(pids))
+    assert json.loads((tmp_path / "said").read_text())["msg"] == "Input/output error"
 
 
 def test_in_the_background_it_leaves_the_terminal_alone():
