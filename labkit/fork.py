@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn, ParamSpec
 
-from labkit import linux
+from labkit import linux, sandbox
 
 P = ParamSpec("P")
 
@@ -62,12 +62,5 @@ def _be_the_child(output: int, body: Callable[[], object]) -> NoReturn:
     file = io.FileIO(1, "w", closefd=False)
     sys.stdout = io.TextIOWrapper(file, "utf-8", "backslashreplace", write_through=True)
     sys.stderr = sys.stdout
-    try:
-        body()
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code)
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}")
-    finally:
-        os._exit(0)
+    sys.excepthook = lambda kind, error, _: print(f"{kind.__name__}: {error}")
+    sandbox.finish(body)

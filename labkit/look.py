@@ -1,7 +1,7 @@
 """Looks at processes and mounts through `procfs`, and makes pictures of what it finds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from labkit import procfs
@@ -15,8 +15,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Container:
+    """The processes of a tree that are set apart from this process here, see `container_in`."""
+
+    first: procfs.Process
+    namespaces: dict[str, int]  # that `first` is in, kind to inode
+    own: frozenset[str]  # kinds that it does not share with this process here
+    pids: frozenset[int]  # of all that are in it, as they are counted here
+
+    def pid_inside(self, process: procfs.Process) -> int | None:
+        """Return a process's PID as the container counts; None outside, or where it is the same."""
+        if "pid" not in self.own or process.pid not in self.pids:
+            return None
+        return process.pids[len(self.first.pids) - 1]
+
+
 def namespace_picture(pid: int) -> NamespacePicture:
-    """Look at a process, those below it, and their namespaces; see `procfs.container_in`.
+    """Look at a process, those below it, and their namespaces; see `container_in`.
 
     Args:
         pid: the process at the top of the tree; it may have ended, and others may end meanwhile.
@@ -82,9 +98,32 @@ def mounts_picture(
     return MountsPicture(tuple(targets), tuple(found))
 
 
+def container_in(tree: Sequence[tuple[int, procfs.Process]]) -> Container | None:
+    """Return the container in a tree; None where all share this process's namespaces.
+
+    It begins with the first process in another PID namespace than this process here or, where
+    there is none, in another one of any kind. What is below that, or shares all that it has of its
+    own, is in it.
+
+    Args:
+        tree: depth and process, each parent before its children. Some may have ended meanwhile.
+    """
+    ours = procfs.namespaces()
+    own = {process.pid: _namespaces(process.pid).items() - ours.items() for _, process in tree}
+    apart = [process for _, process in tree if own[process.pid]]
+    if not apart:
+        return None
+    first = next((process for process in apart if "pid" in dict(own[process.pid])), apart[0])
+    kinds, inside = dict(own[first.pid]), set[int]()
+    for _, process in tree:
+        if process.ppid in inside or own[first.pid] <= own[process.pid]:
+            inside.add(process.pid)
+    return Container(first, ours | kinds, frozenset(kinds), frozenset(inside))
+
+
 def _look(pid: int, timeout: float) -> NamespacePicture:
     tree = procfs.settled_tree(pid, timeout)
-    found = procfs.container_in(tree)
+    found = container_in(tree)
     rows = tuple(
         Row(
             depth=depth,
@@ -108,6 +147,13 @@ def _look(pid: int, timeout: float) -> NamespacePicture:
             _read(lambda: _links(inside)) if "net" in found.own else lab.links,
         )
     return NamespacePicture(lab, container, rows, ended=not rows or rows[0].zombie)
+
+
+def _namespaces(pid: int) -> dict[str, int]:
+    try:
+        return procfs.namespaces(pid)
+    except OSError:  # it has ended, or is another user's
+        return {}
 
 
 def _links(pid: int | str = "self") -> tuple[tuple[str, bool], ...]:

@@ -35,22 +35,6 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Container:
-    """The processes of a tree that are set apart from this process here, see `container_in`."""
-
-    first: Process
-    namespaces: dict[str, int]  # that `first` is in, kind to inode
-    own: frozenset[str]  # kinds that it does not share with this process here
-    pids: frozenset[int]  # of all that are in it, as they are counted here
-
-    def pid_inside(self, process: Process) -> int | None:
-        """Return a process's PID as the container counts; None outside, or where it is the same."""
-        if "pid" not in self.own or process.pid not in self.pids:
-            return None
-        return process.pids[len(self.first.pids) - 1]
-
-
-@dataclass(frozen=True)
 class Mount:
     """One line of /proc/PID/mountinfo, see proc_pid_mountinfo(5)."""
 
@@ -150,29 +134,6 @@ def settled_tree(root: int, timeout: float = SETTLE_TIMEOUT) -> list[tuple[int, 
         time.sleep(POLL_INTERVAL * waiting)
 
 
-def container_in(tree: Sequence[tuple[int, Process]]) -> Container | None:
-    """Return the container in a tree; None where all share this process's namespaces.
-
-    It begins with the first process in another PID namespace than this process here or, where
-    there is none, in another one of any kind. What is below that, or shares all that it has of its
-    own, is in it.
-
-    Args:
-        tree: depth and process, each parent before its children. Some may have ended meanwhile.
-    """
-    ours = namespaces()
-    own = {process.pid: _namespaces(process.pid).items() - ours.items() for _, process in tree}
-    apart = [process for _, process in tree if own[process.pid]]
-    if not apart:
-        return None
-    first = next((process for process in apart if "pid" in dict(own[process.pid])), apart[0])
-    kinds, inside = dict(own[first.pid]), set[int]()
-    for _, process in tree:
-        if process.ppid in inside or own[first.pid] <= own[process.pid]:
-            inside.add(process.pid)
-    return Container(first, ours | kinds, frozenset(kinds), frozenset(inside))
-
-
 def mounts(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
 
@@ -232,13 +193,6 @@ def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
         if found.state != "Z" and not found.command:
             return True
     return False
-
-
-def _namespaces(pid: int) -> dict[str, int]:
-    try:
-        return namespaces(pid)
-    except OSError:  # it has ended, or is another user's
-        return {}
 
 
 def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:

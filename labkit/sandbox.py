@@ -78,7 +78,7 @@ def run(
     launcher = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        _child(lambda: _be_first_process(main, launcher, session, before, set_up))
+        finish(lambda: _be_first_process(main, launcher, session, before, set_up))
     return _supervise(child, session, watched)
 
 
@@ -163,7 +163,7 @@ def _be_first_process(
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        _child(main)
+        finish(main)
     return _supervise(child, session)
 
 
@@ -188,11 +188,15 @@ def _supervise(child: int, session: bool, watched: int | None = None) -> int:
             os.kill(child, number)
 
 
-def _child(body: Callable[[], int]) -> NoReturn:
-    """Run the rest of a forked process; never returns into the caller's code."""
+def finish(body: Callable[[], object]) -> NoReturn:
+    """Run the rest of a forked process, whose exit status the body returns, or 0 by anything else.
+
+    It never returns into the caller's code.
+    """
     status = 1
     try:
-        status = body()
+        result = body()
+        status = result if isinstance(result, int) else 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
@@ -205,7 +209,7 @@ def _child(body: Callable[[], int]) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # full, gone, closed
                 stream.flush()
-        os._exit(status)
+        os._exit(status & 0xFF)  # which is all that wait(2) tells
 
 
 def be_program(main: Callable[[Sequence[str]], int]) -> NoReturn:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from labkit import linux, procfs
+from labkit import linux, look, procfs
 from tests.helpers.processes import in_sandbox
 
 
@@ -97,14 +97,14 @@ def container_of(*command):
     with subprocess.Popen([*unshare, "echo; exec sleep 100"], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         tree = procfs.settled_tree(child.pid, 60)
-        found = procfs.container_in(tree)
+        found = look.container_in(tree)
         os.kill(tree[-1][1].pid, signal.SIGKILL)
     return [process for _, process in tree], found
 
 
 def test_without_a_namespace_of_its_own_there_is_no_container():
-    assert procfs.container_in(list(procfs.tree(os.getpid()))) is None
-    assert procfs.container_in([]) is None
+    assert look.container_in(list(procfs.tree(os.getpid()))) is None
+    assert look.container_in([]) is None
 
 
 def test_the_first_process_with_another_namespace_is_the_container():
