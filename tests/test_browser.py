@@ -517,7 +517,7 @@ def test_the_slider_of_notebook_04_steps_through_the_run(visit):
         said.append(slider.get_attribute("aria-valuetext"))
     assert len(set(said)) == 9
     assert "first prompt" in said[-1] or "asks for" in said[-1], said[-1]
-    row = line.locator("tr.lk-calls")
+    row = line.locator(".lk-now tr.lk-calls")
     assert row.locator("td").all_inner_texts()[2:] == ["1", "/bin/sh"]
     line.scroll_into_view_if_needed()
     shot(notebook.page, "notebook-04")

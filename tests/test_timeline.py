@@ -195,9 +195,7 @@ def test_a_process_that_ends_takes_its_lane_with_it():
 def test_an_exec_that_fails_makes_no_command():
     line = of(*SHORT[:3], replace(EXEC, failed=True))
     assert "exec /bin/sh: fails" in repr(line)
-    assert list(line.frames())[-1]["sentence"].endswith(
-        "PID 1, init, calls exec, which fails: /bin/sh"
-    )
+    assert "PID 1, init, calls exec, which fails: /bin/sh</strong>" in line.live().html()
 
 
 def test_a_tree_with_siblings_in_one_line():
@@ -211,13 +209,12 @@ def test_a_zombie_is_told():
 
 
 def test_frames_hold_all_that_the_view_shows():
-    frame = list(of(*SHORT).frames())[2]
-    assert frame["sentence"] == "3 of 5: PID 1, init, writes to the log: init come on"
-    assert "3 of 5 · after 20.0 ms · step 4 init" in frame["html"]
-    assert "2026-11-24T12:00:01.250+00:00  info: init come on" in frame["html"]
-    assert frame["html"].count("<tr") == 4  # the head, and a process each
-    assert frame["html"].count("<tr class=lk-calls>") == 1
-    json.dumps(frame)
+    frame = of(*SHORT).live().html().split("<li")[3]
+    assert "<strong>PID 1, init, writes to the log: init come on</strong>" in frame
+    assert "3 of 5 · after 20.0 ms · step 4 init" in frame
+    assert "2026-11-24T12:00:01.250+00:00  info: init come on" in frame
+    assert frame.count("<tr") == 4  # the head, and a process each
+    assert frame.count("<tr class=lk-calls>") == 1
 
 
 def test_a_notebook_gets_the_view_beside_the_steady_forms():
@@ -246,8 +243,7 @@ def show(blank):
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def show(line: TimeLine, width=600, theme="light"):
-        view = line.view()
-        data = {name: getattr(view, name) for name in ("lanes", "ruler", "frames")}
+        data = {"html": line.live().html()}
         path = Path(room.__file__)
         html = PAGE.format(
             css=STYLE + path.with_suffix(".css").read_text(),
@@ -276,10 +272,10 @@ def test_the_slider_moves_by_keyboard_and_says_where_it_is(show):
         == "3 of 5: PID 1, init, writes to the log: init come on"
     )
     assert page.locator(".lk-now[data-moment]").get_attribute("data-moment") == "3"
-    detail = page.locator(".lk-detail").inner_text()
+    detail = page.locator("li.lk-now").inner_text()
     assert "after 20.0 ms · step 4 init" in detail
     assert "12:00:01.250+00:00  info: init come on" in detail
-    assert page.locator(".lk-calls").inner_text().split("\t") == [
+    assert page.locator("li.lk-now .lk-calls").inner_text().split("\t") == [
         "└ exe",
         "6",
         "1",

@@ -1,6 +1,5 @@
 """A recorded run as a time line: who did what, in three lanes, to be stepped through."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from labkit.view.text import columns, fit_columns, markup, visible
 
 if TYPE_CHECKING:
     from labkit.procfs import Process
-    from labkit.trace.record import Event, Recording, Tree
+    from labkit.trace.record import Event, Log, Recording, Tree
 
 LANES = ("parent", "init", "command")
 NOTHING = "no moments"
@@ -23,6 +22,8 @@ SELF = "/proc/self/exe"
 
 _COLUMNS = 100  # of the text form
 _NO_CALL = "no system call"
+_NO_MARK = f'<span class="lk-moment lk-lives-parent"><small>{_NO_CALL}</small></span>'
+_HEAD = "<tr><th>process<th>PID in the lab<th>PID inside<th>command line"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -62,79 +63,60 @@ class TimeLine(Picture):
         return "\n".join(lines or [NOTHING])
 
     def html(self) -> str:
-        """The lanes, and a sentence for each event."""
-        rows = "".join(
-            f"<li>{markup(_sentence(event))}<br><small>{markup(_chain(event.tree))}</small></li>"
-            for event in self.recording.events
-        )
-        return figure("lk-run", f"{self._lanes()}<ol>{rows}</ol>", "Time line")
+        """Step by step the events, each in the lane of its process; then what happens at each."""
+        lanes = moments = ""
+        for step, places in _by_step(self.recording.events):
+            marks = " ".join(_mark(self.recording.events, place) for place in places) or _NO_MARK
+            lanes += f'<div><strong>{step}</strong><div class="lk-marks">{marks}</div></div>'
+            moments += "".join(self._moment(place, step) for place in places)
+        content = f'<div class="lk-lanes">{lanes or NOTHING}</div><ol>{moments}</ol>'
+        return figure("lk-run", content, "Time line")
 
-    def _lanes(self) -> str:
-        """Step by step the events, each in the lane of the process that calls."""
-        events = self.recording.events
-        parts = []
-        for step, places in _by_step(events):
-            marks = " ".join(_mark(events, place) for place in places)
-            if not places:
-                marks = f'<span class="lk-moment lk-lives-parent"><small>{_NO_CALL}</small></span>'
-            parts.append(f'<div><strong>{step}</strong><div class="lk-marks">{marks}</div></div>')
-        return f'<div class="lk-lanes">{"".join(parts) or NOTHING}</div>'
+    def _moment(self, place: int, step: str) -> str:
+        event = self.recording.events[place]
+        log, sentence = event.log, markup(_sentence(event))
+        if not self.moving:
+            return f"<li>{sentence}<br><small>{markup(_chain(event.tree))}</small></li>"
+        ms, place_of = event.time * 1000, f"{place + 1} of {len(self.recording.events)}"
+        line = markup(_log_line(log)) if log else "&nbsp;"
+        rows = "".join(
+            f"<tr{' class=lk-calls' * (process.pid == event.who.pid)}>"
+            f'<td style="--depth: {depth}">{"└ " * bool(depth)}{markup(process.name)}'
+            f"<td>{process.pid}<td>{_inside(process) or '–'}"
+            f"<td>{markup(' '.join(process.command)) or '(has ended)'}"
+            for depth, process in event.tree
+        )
+        return (
+            f'<li data-ms="{ms}"><p>{place_of} · after {ms:.1f} ms · step {step}</p>'
+            f"<strong>{sentence}</strong><code>{line}</code><table>{_HEAD}{rows}</table></li>"
+        )
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Add the view with the slider; the other forms come from the methods above."""
-        bundle = self.view()._repr_mimebundle_()
+        bundle = View(html=self.live().html())._repr_mimebundle_()
         return {_WIDGET_VIEW: bundle[0][_WIDGET_VIEW]} if bundle else {}
 
-    def view(self) -> "View":
-        """Return what a notebook shows, with a slider and real times."""
-        return View(
-            lanes=figure("lk-run", self._lanes(), "Time line"),
-            ruler=_ruler([event.time * 1000 for event in self.recording.events]),
-            frames=list(self.frames()),
-        )
 
-    def frames(self) -> Iterator[dict[str, str]]:
-        """Yield what the view with the slider shows at each event: a sentence, and all else."""
-        events = self.recording.events
-        deepest = max((len(event.tree) for event in events), default=0)
-        for number, (step, event) in enumerate(zip(_steps(events), events, strict=True), 1):
-            place = f"{number} of {len(events)}"
-            log, sentence = event.log, _sentence(event)
-            line = markup(f"{_clock(log.time)}  {log.level}: {log.message}") if log else "&nbsp;"
-            rows = [
-                f"<tr{' class=lk-calls' * (process.pid == event.who.pid)}>"
-                f'<td style="padding-left:{6 + 14 * max(0, min(depth, 8) - 1)}px">'
-                f"{'└ ' * bool(depth)}{markup(process.name)}<td>{process.pid}"
-                f"<td>{_inside(process) or '–'}"
-                f"<td>{markup(' '.join(process.command)) or '(has ended)'}"
-                for depth, process in event.tree
-            ]
-            rows += ["<tr><td>&nbsp;"] * (deepest - len(rows))  # so that nothing jumps
-            yield {
-                "sentence": f"{place}: {sentence}",
-                "html": f"<p>{place} · after {event.time * 1000:.1f} ms · step {_title(step)}</p>"
-                f"<strong>{markup(sentence)}</strong><code>{line}</code>"
-                f"<table><tr><th>process<th>PID in the lab<th>PID inside<th>command line"
-                f"{''.join(rows)}</table>",
-            }
+def _kind(event: "Event") -> str:
+    if event.call == "clone":
+        return "clone" if event.words else "fork"
+    if event.call == "write":
+        return "log" if event.log else "prompt" if event.prompt else "print"
+    return "exec" if event.call == "execve" else event.call
 
 
 def _what(event: "Event") -> str:
     """Say what an event does, in a few words."""
-    words = " ".join(event.words)
+    kind, words = _kind(event), visible(" ".join(event.words))
     if event.log:
         return f"log: {visible(event.log.message)}"
-    if event.prompt:
-        return "first prompt"
-    if event.call == "write":
-        return f"print {visible(words)}"
-    if event.call == "clone":
-        return f"clone, new: {words}" if words else "fork"
-    if event.call == "mount":
+    if kind == "clone":
+        return f"clone, new: {words}"
+    if kind == "mount":
         return f"mount {_mount(event)}"
-    if event.call == "execve":
-        return visible(f"exec {words}{': fails' * event.failed}")
-    return visible(f"{event.call} {words}")
+    return {"prompt": "first prompt", "fork": "fork"}.get(
+        kind, f"{kind} {words}{': fails' * event.failed}"
+    )
 
 
 def _mount(event: "Event") -> str:
@@ -171,6 +153,11 @@ def _sentence(event: "Event") -> str:
     return f"{who} calls exec. The same process goes on as the command: {words}"
 
 
+def _log_line(log: "Log") -> str:
+    time = log.time.isoformat(timespec="milliseconds").replace(".000", "")
+    return f"{time}  {log.level}: {log.message}"
+
+
 def _steps(events: Sequence["Event"]) -> list[int]:
     """Say which of the four steps each event belongs to."""
     found: list[int] = []
@@ -188,11 +175,6 @@ def _steps(events: Sequence["Event"]) -> list[int]:
 def _inside(process: "Process") -> int:
     """Return its PID in the innermost namespace, 0 for one that is only in the lab's."""
     return process.pids[-1] if len(process.pids) > 1 else 0
-
-
-def _clock(time: Any) -> str:
-    """Write a log line's time as precisely as the line did."""
-    return str(time.isoformat(timespec="milliseconds" if time.microsecond else "seconds"))
 
 
 def _chain(tree: "Tree") -> str:
@@ -230,10 +212,9 @@ def _title(step: int) -> str:
 
 def _mark(events: Sequence["Event"], place: int) -> str:
     """Draw an event: its number, who calls and what, in lanes of those that are alive."""
-    event, before = events[place], events[max(0, place - 1)]
-    alive = [role for role in LANES if _alive(event, role)]
-    looks = [f"lk-lives-{role}" for role in alive]
-    looks += [f"lk-born-{role}" for role in alive if not _alive(before, role)]
+    event, before = events[place], _alive(events[max(0, place - 1)])
+    looks = [f"lk-lives-{role}" for role in _alive(event)]
+    looks += [f"lk-born-{role}" for role in _alive(event) if role not in before]
     return (
         f'<span class="lk-moment {" ".join(looks)}" data-moment="{place + 1}" '
         f'title="{markup(_sentence(event))}"><span class="lk-{event.role}">'
@@ -241,43 +222,15 @@ def _mark(events: Sequence["Event"], place: int) -> str:
     )
 
 
-def _kind(event: "Event") -> str:
-    if event.call == "clone":
-        return "clone" if event.words else "fork"
-    if event.call == "write":
-        return "log" if event.log else "prompt" if event.prompt else "print"
-    return "exec" if event.call == "execve" else event.call
-
-
-def _alive(event: "Event", role: str) -> bool:
-    return any(
-        name == role and process.state != "Z"
-        for (_, process), name in zip(event.tree, event.roles, strict=True)
-    )
-
-
-def _ruler(times: Sequence[float]) -> str:
-    """Lead from each place of the slider to its true time, in milliseconds."""
-    end, last = max(times, default=0) or 1, max(1, len(times) - 1)
-    lines = "".join(
-        f'<line x1="{1000 * place / last:.0f}" x2="{1000 * time / end:.0f}" y2="29"/>'
-        for place, time in enumerate(times)
-    )
-    power = 10 ** math.floor(math.log10(end / 4))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= end / 4)
-    labels = "".join(
-        f'<span style="left:{100 * time / end:.1f}%">{time:g}{"" if time else " ms"}</span>'
-        for time in (number * step for number in range(int(end / step) + 1))
-    )
-    svg = f'<svg viewBox="0 0 1000 30" preserveAspectRatio="none">{lines}</svg>'
-    return f"{svg}<div>{labels}</div>"
+def _alive(event: "Event") -> list[str]:
+    pairs = zip(event.tree, event.roles, strict=True)
+    alive = {role for (_, process), role in pairs if process.state != "Z"}
+    return [role for role in LANES if role in alive]
 
 
 class View(anywidget.AnyWidget):
-    """The view with the slider: timeline.js has all it needs to step through the run."""
+    """The view with the slider: timeline.js steps through the moving form."""
 
     _esm = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
     _css = STYLE + Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    lanes: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
-    ruler: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
-    frames: traitlets.List[dict[str, str]] = traitlets.List().tag(sync=True)
+    html: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
