@@ -51,21 +51,22 @@ def expect_guesses(
     """Raise `Incorrect` for the first guess that is of another type than the truth, or is wrong.
 
     Args:
-        guesses: what an answer has in place of a dictionary from names to guesses.
+        guesses: by name, as an answer has them; anything else is taken for a guess of each.
         kernel: name to what the kernel has shown, an int or a bool.
         form: which type is wanted.
         asked: what was to be guessed; "{}" in it is for the name, another one for the truth.
         hints: name to a hint for who is wrong about it.
     """
+    given = guesses if isinstance(guesses, dict) else dict.fromkeys(kernel, guesses)
     for name, truth in kernel.items():
-        guess = guesses.get(name) if isinstance(guesses, dict) else guesses
+        guess = given.get(name)
         wanted = f"{'True or False' if isinstance(truth, bool) else 'a number'} for `{name}`"
         found = f"`{'...' if guess == 'Ellipsis' else repr(guess):.30}`"
         expect(type(guess) is type(truth), wanted, found, form)
-    right = sum(guesses[name] == truth for name, truth in kernel.items())
+    right = sum(given[name] == truth for name, truth in kernel.items())
     for name, truth in kernel.items():
-        found = f"you predicted {guesses[name]!r:.20} ({right} of {len(kernel)} are right)"
-        expect(guesses[name] == truth, asked.format(name, truth), found, hints[name])
+        found = f"you predicted {given[name]!r:.20} ({right} of {len(kernel)} right)"
+        expect(given[name] == truth, asked.format(name, truth), found, hints[name])
 
 
 @contextlib.contextmanager

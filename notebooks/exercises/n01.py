@@ -2,13 +2,13 @@
 
 import json
 import secrets
-import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
+from labkit.exercise import MYDOCKER, PYTHON, RUN, Answer, exercise
 from labkit.exercise.observe import Hints, expect, expect_guesses, fail_if_crashed, written
 
+PROGRAM = "/bin/some-program"
 ARRIVED = "arrived.json"
 # Takes the place of run.py, which says nothing of what it was called with.
 NOTES = f"""
@@ -27,13 +27,12 @@ REFUSED = (
 )
 # No options, since they do not begin with `-`.
 COMMANDS = ("ti-", " -it")
-# Calls mydocker with each, until one gets through: `sh -c EACH PYTHON ARRIVED PROGRAM WORD …`.
-EACH = """
-arrived=$1 program=$2 IFS=,
-shift 2
+# Calls mydocker with each, until one gets through.
+EACH = f"""
+IFS=,
 for word; do
-    "$0" -m mydocker run $word "$program"
-    [ -e "$arrived" ] && break
+    {RUN} $word {PROGRAM}
+    [ -e {ARRIVED} ] && break
 done
 """
 # What stops an answer to 01.3, by what it printed.
@@ -73,29 +72,28 @@ class Call(NamedTuple):
 def two_spellings(answer: Answer) -> str:
     """Run gets the terminal and the command with -ti and -it, and other options are refused."""
     (answer.folder / "mydocker/run.py").write_text(NOTES)
-    program = f"/bin/{secrets.token_hex(4)}"
     for option, hint in (
         ("-it", "Compare the first word with both spellings."),
         ("-ti", "The old spelling has to stay."),
     ):
         wanted = f"`run {option} COMMAND` reaches `run` with the terminal and the command"
-        call = _call(answer, "run", option, program)
+        call = _call(answer, "run", option, PROGRAM)
         tty, command = expect(call.arrived, wanted, _said(call), hint)
         hint = "The option has to be taken away from `words`, whichever it is."
-        expect(command == program, wanted, f"the command is `{command}`", hint)
+        expect(command == PROGRAM, wanted, f"the command is `{command}`", hint)
         hint = "The option is dropped without a meaning: `tty` must be true for both."
         expect(tty, wanted, "`tty` is False", hint)
-    call = _call(answer, "run", program)
+    call = _call(answer, "run", PROGRAM)
     expect(
-        call.arrived == (False, program),
+        call.arrived == (False, PROGRAM),
         "`run COMMAND` reaches `run` without the terminal",
         "`tty` is True" if call.arrived and call.arrived[0] else _said(call),
         'Now every `run` asks for the terminal. Python reads `a == ["-ti"] or ["-it"]` as '
         '`(a == ["-ti"]) or (["-it"])`, which is always true.',
     )
-    call = _call(answer, "run", program, "-it")
+    call = _call(answer, "run", PROGRAM, "-it")
     expect(
-        call.arrived == (False, program),
+        call.arrived == (False, PROGRAM),
         "`run COMMAND -it` reaches `run` without the terminal: here `-it` belongs to the command",
         _said(call),
         "Only the first word after `run` may be the option.",
@@ -175,9 +173,9 @@ def a_command_of_your_own(answer: Answer) -> str:
         else "`check` gives the sandbox a new name each time. Ask the kernel for it.",
     )
     expect(named.status == 0, "exit status 0", _said(named), "Return 0, or nothing.")
-    program, hint = f"/bin/{secrets.token_hex(4)}", "`COMMANDS` must still hold the other two."
-    call, init = _call(answer, "run", program), _call(answer, "init")
-    arrived = call.arrived == (False, program)
+    hint = "`COMMANDS` must still hold the other two."
+    call, init = _call(answer, "run", PROGRAM), _call(answer, "init")
+    arrived = call.arrived == (False, PROGRAM)
     expect(arrived, "`run COMMAND` works as before", _said(call), hint)
     missing = "missing container command" in init.messages
     expect(missing, "`init` without a command says so, as before", _said(init), hint)
@@ -197,9 +195,7 @@ def a_command_of_your_own(answer: Answer) -> str:
 
 def _must_refuse_others(answer: Answer) -> None:
     """Run mydocker with each word of REFUSED, and of COMMANDS."""
-    program = f"/bin/{secrets.token_hex(4)}"
-    each = ("sh", "-c", EACH, sys.executable, ARRIVED, program)
-    call = _call(answer, *REFUSED, program=each)
+    call = _call(answer, *REFUSED, program=("sh", "-c", EACH, "sh"))
     refused = [f"unknown option {word.removeprefix('-ti,').split(',')[0]}" for word in REFUSED]
     word = REFUSED[min(len(call.messages), len(REFUSED) - 1)].replace(",", " ")
     expect(
@@ -209,7 +205,7 @@ def _must_refuse_others(answer: Answer) -> None:
         "Only these two spellings are known; everything else that begins with `-` is refused.",
     )
     for word in COMMANDS:
-        call = _call(answer, "run", word, program)
+        call = _call(answer, "run", word, PROGRAM)
         expect(
             call.arrived == (False, word),
             f"`run '{word}'` reaches `run` with the command `{word}`, and without the terminal",

@@ -1,6 +1,5 @@
 """Notebook 04: exec."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -73,7 +72,7 @@ def a_file_handed_on(answer: Answer) -> str:
     """The program itself has become the sleep, and still has the file open."""
     letter = Path(answer.folder, "letter")
     letter.write_text("Dear sleep\n")
-    delivered = letter.stat()  # whatever bears that name later
+    delivered = _file(letter)  # whatever bears that name later
     hint = "Let the program itself become the sleep, with `os.execvp`."
     crash = {"integer": "A descriptor is a number: `file.fileno()`."}
     hints = {"operand": "The list that exec is given begins with the program's own name.", "": hint}
@@ -87,7 +86,7 @@ def a_file_handed_on(answer: Answer) -> str:
         )
         files = _open_files(sleep)
         expect(
-            any(_is(file, delivered) for file in files),
+            delivered in files,
             "`letter` among the open files of `sleep`",
             f"{len(files)} descriptors, none of them `letter`",
             "Python marks what it opens close-on-exec, unless you say otherwise. (And a `with` "
@@ -174,14 +173,13 @@ def a_sleep_called_nothing(answer: Answer) -> str:
 def _everything(run: SandboxedRun, process: Process) -> dict[str, object]:
     """Return what /proc shows of each thing that WHY names."""
     place = Path(f"/proc/{process.pid}")
-    passwd = Path("/etc/passwd").stat()
     now = next(p for p in run.processes() if p.pid == process.pid)
     found: list[object] = [
         now.pids,
         [child.pid for child in run.processes() if child.ppid == process.pid],
         len(list((place / "task").iterdir())),
         (place / "cwd").readlink(),
-        any(_is(file, passwd) for file in _open_files(process)),
+        _file(Path("/etc/passwd")) in _open_files(process),
         signal.SIGUSR1 in _signals(process, "SigIgn"),
         signal.SIGUSR2 in _signals(process, "SigCgt"),
         signal.SIGHUP in _signals(process, "SigBlk"),
@@ -189,15 +187,13 @@ def _everything(run: SandboxedRun, process: Process) -> dict[str, object]:
     return dict(zip(WHY, found, strict=True))
 
 
-def _open_files(process: Process) -> list[Path]:
-    return list(Path(f"/proc/{process.pid}/fd").iterdir())
+def _open_files(process: Process) -> list[tuple[int, int]]:
+    return [_file(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
 
 
-def _is(file: Path, other: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(file.stat(), other)
-    except OSError:  # closed meanwhile
-        return False
+def _file(path: Path) -> tuple[int, int]:
+    """Return the device and the inode of a file, whatever its name."""
+    return path.stat().st_dev, path.stat().st_ino
 
 
 def _signals(process: Process, kind: str) -> set[int]:

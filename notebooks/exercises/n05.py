@@ -149,16 +149,10 @@ def a_name_for_the_machine(answer: Answer) -> str:
 def _machine(
     answer: Answer, inside: str, outside: str, hint: str = ""
 ) -> Iterator[tuple[Process, Process]]:
-    """Run a container on a machine whose mounts are shared.
+    """Run a container on a machine whose mounts are shared; yield a process of both.
 
-    Args:
-        answer: the runtime.
-        inside: what the container does before it is ready, in sh.
-        outside: what the machine does meanwhile.
-        hint: the likely cause where the container does not start.
-
-    Yields:
-        a process of the machine, and the container's.
+    First the one does what stands `inside`, in sh, the other what stands `outside`. The hint is
+    for a container that does not start.
     """
     for name in ("up", "down"):
         os.mkfifo(Path(answer.folder, name))

@@ -140,6 +140,7 @@ WRONG = {
         ('prediction = {"A": "3", "B": "3", "C": "143", "D": "4"}', "a number from 0 to 255"),
         ("print(3, 3, 143, 4)", "Write `prediction = …`"),
         ("prediction = [3, 3, 143, 4]", "Leave the letters"),
+        ("prediction = 143", "no handler"),
     ],
     "08.4": [
         (FORKS, "A session of its own"),
