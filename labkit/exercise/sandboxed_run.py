@@ -195,7 +195,8 @@ class SandboxedRun:
         before, since = "", time.monotonic()
         while True:
             began, ended = time.monotonic(), self.status is not None
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # Of a process that is just ending, /proc answers EACCES to all but root.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 if found := condition():
                     return found
             now = self._rest(self._look())
