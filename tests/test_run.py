@@ -40,6 +40,13 @@ def test_who_is_pid_1(upto, prefix):
         assert found == [("1", "0", "/bin/sh")]
 
 
+@pytest.mark.parametrize("upto", ["03", "04", "05"])
+def test_the_spelling_of_01_1_is_taken_from_02_on(upto):
+    run = labkit("run", "--upto", upto, "-it", "/bin/sh", input="echo $((6 * 7)); exit\n")
+    assert "42" in run.stdout
+    assert "unknown option" not in run.stdout + run.stderr
+
+
 def test_the_log_of_versions_1_and_2_is_the_articles():
     run = labkit("run", "--upto", "04", "-ti", "/bin/true")
     lines = [json.loads(line) for line in run.stdout.splitlines()]
