@@ -3,29 +3,14 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-from labkit.course import workbook
 from tests.helpers.course import LABKIT
 from tests.helpers.processes import ORDINARY, machine
+from tests.helpers.runtime import as_user, mydocker
 
 NOTHING = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
-
-
-def mydocker(*words, prefix=(), **options):
-    """Start the runtime itself, as from any shell."""
-    program = workbook.install(workbook.runtime()) / workbook.START
-    command = [*prefix, sys.executable, "-S", str(program), *words]
-    environment = {"PATH": os.environ["PATH"], "HOME": "/home/me"}
-    settings = {"capture_output": True, "text": True, "timeout": 60, "env": environment, **options}
-    return subprocess.run(command, **settings)
-
-
-def as_user(uid, *command):
-    """The words that run a command as an ordinary user with this ID and no rights at all."""
-    return ["unshare", "--user", f"--map-user={uid}", f"--map-group={uid}", *command]
 
 
 WHO = 'id -u; id -g; read a b c </proc/self/uid_map; echo "$a $b"; cat /proc/self/setgroups'
