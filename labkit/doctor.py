@@ -49,6 +49,7 @@ def check() -> Report:
             "Python 3.11 or newer": _old(python, 3, 11),
             "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc": _no_sandbox(),
             "a container in it: clone with the five flags, with /proc": _no_container(),
+            "a root of its own: pivot_root and /sys in a user namespace": _no_root(),
             "the tools ps, ip, unshare, mount and hostname": _missing_tools(),
             "a working folder that can be written": _read_only(),
         }
@@ -92,6 +93,19 @@ def _no_container() -> str:
     return _why(lambda: sandbox.run(container, session=True))
 
 
+def _no_root() -> str:
+    def enter() -> int:
+        linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET)
+        flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_RDONLY
+        linux.mount("sysfs", "/sys", "sysfs", flags)
+        linux.mount(places.NOTEBOOKS, places.NOTEBOOKS, None, linux.MS_BIND | linux.MS_REC)
+        os.chdir(places.NOTEBOOKS)
+        linux.pivot_root(".", ".")
+        return 0
+
+    return _why(lambda: sandbox.run(enter, session=True))
+
+
 def _missing_tools() -> str:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not missing:
@@ -123,12 +137,14 @@ def _restriction(said: str) -> str:
     if not status:
         return "/proc does not show this process. Cure: sudo mount -t proc proc /proc"
     targets = [mount.target for mount in procfs.mounts()]
-    masked = "mount('proc'" in said and os.strerror(errno.EPERM) in said
+    place = "/sys" if "mount('sysfs'" in said else "/proc"
+    refused = "mount('proc'" in said or "mount('sysfs'" in said
+    masked = refused and os.strerror(errno.EPERM) in said
     if masked or ("/proc/" in said and os.strerror(errno.EROFS) in said):
-        masks = [target for target in targets if target.startswith("/proc/")]
+        masks = [target for target in targets if target.startswith(f"{place}/")]
         return (
-            f"Parts of /proc are masked ({', '.join(masks[:3]) or 'it is read-only'}), as in "
-            f"containers and some hubs; the kernel allows no other proc then. Cure: {UNMASKED}"
+            f"Parts of {place} are masked ({', '.join(masks[-3:]) or 'it is read-only'}), as in "
+            f"containers and some hubs; the kernel allows no other one then. Cure: {UNMASKED}"
         )
     for name, forbidding, allowing in (
         ("user.max_user_namespaces", "0", "10000"),

@@ -74,6 +74,21 @@ def test_a_chroot_to_a_mount_point_is_guessed(tmp_path):
     assert "Usually this is a chroot, where the kernel refuses CLONE_NEWUSER. Cure:" in found[0]
 
 
+def test_what_a_chroot_forbids_to_root_is_named(tmp_path):
+    """Root gets its lab there, but no root of its own, and the exercises no sandbox."""
+    found = problems(tmp_path, "mount --rbind / root", f"chroot root {LABKIT} doctor")
+    assert [line.partition(":")[0] for line in found] == ["✗ a root of its own"]
+    assert "Usually this is a chroot, where the kernel refuses CLONE_NEWUSER. Cure:" in found[0]
+
+
+@pytest.mark.parametrize("user", ["", ORDINARY])
+def test_a_masked_sys_is_named(tmp_path, user):
+    found = problems(tmp_path, "mount -t tmpfs none /sys/firmware", f"{user} {LABKIT} doctor")
+    assert [line.partition(":")[0] for line in found] == ["✗ a root of its own"]
+    assert "Parts of /sys are masked (/sys/" in found[0]
+    assert "/sys/firmware), as in containers" in found[0]
+
+
 @pytest.mark.parametrize("user", ["", ORDINARY])
 def test_a_machine_without_proc(tmp_path, user):
     found = problems(tmp_path, NO_PROC, f"{user} {LABKIT} doctor")

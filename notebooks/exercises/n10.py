@@ -69,10 +69,10 @@ def room_for_notes(answer: Answer) -> str:
     script = "echo note > /tmp/note; exec sleep 1000"
     command = answer.command(*RUN, str(root), "--read-only", "sh", "-c", script)
     wanted = "a tmpfs on `/tmp`"
-    with observed(command, wanted) as (_, sleep):
+    hint = "Until `pivot_root`, the path of the container's `/tmp` begins with `{root}`."
+    with observed(command, wanted, hint) as (_, sleep):
         there = {mount.target: mount for mount in procfs.mounts(sleep.pid)}
         fstype = there["/tmp"].fstype if "/tmp" in there else "nothing that is mounted there"
-        hint = "What is mounted on our `/tmp` stays behind: the path begins with `{root}`."
         expect(fstype == "tmpfs", wanted, fstype, hint)
         options = {name: there[name].options.split(",") for name in ("/", "/tmp")}
         hint = "`/tmp` is another mount than `/`: only the root is read-only."
@@ -116,11 +116,11 @@ def one_line_forgotten(answer: Answer) -> str:
 
 def _make_root(root: Path) -> None:
     """Make a root in which PROGRAMS run."""
-    programs = {shutil.which(name): root / "bin" / name for name in PROGRAMS}
-    libraries = {path: root / path.lstrip("/") for path in _libraries(*PROGRAMS)}
-    for source, target in {**programs, **libraries}.items():
+    files = {str(shutil.which(name)): root / "bin" / name for name in PROGRAMS}
+    files |= {path: root / path.lstrip("/") for path in _libraries(*PROGRAMS)}
+    for source, target in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(str(source), target)
+        shutil.copyfile(source, target)
         target.chmod(0o755)
 
 

@@ -22,11 +22,14 @@ WRONG = {
         ("echo 'a root of 3 files'", "makes it there"),
     ],
     "10.2": [
-        (solved("10.2", MOUNT, MOUNT.replace('f"{root}/tmp"', '"/tmp"')), "stays behind"),
+        (solved("10.2", MOUNT, MOUNT.replace('f"{root}/tmp"', '"/tmp"')), "Until `pivot_root`"),
         (solved("10.2", MOUNT, f"{MOUNT[:-1]} | MS_RDONLY)"), "another mount than"),
-        (solved("10.2", MOUNT, 'linux.mount("/tmp", f"{root}/tmp", None, MS_BIND)'), "not on our"),
+        (
+            solved("10.2", MOUNT, 'linux.mount("/tmp", f"{root}/tmp", None, MS_BIND)'),
+            "Until `pivot_root`",
+        ),
         (solved("10.2", READ_ONLY, "pass"), "only the root is read-only"),
-        (solved("10.2", MOUNT, "print('tmpfs on /tmp')"), "not on our"),
+        (solved("10.2", MOUNT, "print('tmpfs on /tmp')"), "Until `pivot_root`"),
     ],
     "10.3": [
         ("touch got-out", "leads up from there"),
