@@ -261,9 +261,11 @@ def test_nothing_is_left_but_three_empty_folders(root, prefix, end):
     with subprocess.Popen([*words, "sh", "-c", script], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == b"begun\r\n"
-            inside = [os.pidfd_open(p.pid) for depth, p in procfs.tree(process.pid) if depth]
+            inside = []
             if end == "by itself":
                 process.wait()
+            else:
+                inside = [os.pidfd_open(p.pid) for depth, p in procfs.tree(process.pid) if depth]
         finally:
             process.kill()
         for descriptor in inside:

@@ -45,7 +45,8 @@ def the_smallest_root(answer: Answer) -> str:
         "A program needs the loader that it names, and the loader the libraries; `ldd` says all. "
         "(Where `cp` leaves a link, it leads to nothing in there: `cp -L`.)"
     )
-    with observed(command, "a `sleep 1000` in a root of its own", hint) as (_, sleep):
+    wanted = "a `sleep 1000` in a root of its own"
+    with observed(command, wanted, hint, blocked=True) as (_, sleep):  # past its loader
         own = Path(f"/proc/{sleep.pid}/root").samefile(small)
         expect(own, "a sleep whose root is `small`", "one with another root")
     most = 1 + len(_libraries("sleep"))
