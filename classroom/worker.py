@@ -179,8 +179,7 @@ def _reason(error: Exception, limits: Limits) -> str:
 
 
 def _short(text: str) -> str:
-    text = printable(" ".join(_ANSI.sub("", text).split()))
-    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]} …"
+    return printable(" ".join(_ANSI.sub("", text).split()), MAX_MESSAGE)
 
 
 def _tell(verdicts: Mapping[str, tuple[bool, str]], runs: str = "", problem: str = "") -> None:

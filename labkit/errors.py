@@ -7,9 +7,10 @@ class CourseError(Exception):
     """What was asked for cannot be done; the message says why, and what helps."""
 
 
-def printable(text: str) -> str:
-    """Return a text without what a terminal obeys, or what is no text; lines stay lines."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+def printable(text: str, most: int = sys.maxsize) -> str:
+    """Return a text without what a terminal obeys, or what is no text, and not longer than most."""
+    text = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+    return text if len(text) <= most else f"{text[:most]} …"
 
 
 def fail(message: str, status: int = 1) -> int:

@@ -251,12 +251,12 @@ def test_what_lies_in_place_of_a_file_is_put_aside(folder, opened, make):
 
 
 @pytest.mark.parametrize("make", [make_file, make_pipe, make_link])
-def test_what_lies_in_place_of_a_folder_is_put_aside(folder, opened, make):
+def test_what_lies_in_place_of_a_folder_is_named_and_stays(folder, opened, make):
     shutil.rmtree(opened)
     make(opened)
-    opened_at(2, folder)
-    assert (opened / "p/a.py").read_text() == "x = 1\n"
-    assert os.path.lexists(f"{opened}.1")
+    with pytest.raises(OSError, match=r"/02(/p)?'$"):
+        opened_at(2, folder)
+    assert os.path.lexists(opened)
 
 
 @pytest.mark.parametrize("make", [make_file, make_pipe, make_link])

@@ -209,10 +209,9 @@ def _digest(path: Path) -> str:
 
 def _record(folder: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / RECORD).read_text())
+        return dict(json.loads((folder / RECORD).read_text()))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _write_record(folder: Path, record: dict[str, str]) -> None:

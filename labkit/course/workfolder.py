@@ -6,7 +6,6 @@ import html
 import json
 import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,9 +107,12 @@ class WorkFolder:
         folder = cls(number, workbook.work_folder() / f"{number:02}", delivered=delivered)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         written = folder._written()
-        if why := folder._edited(written, files):
-            _put_aside(folder.path, why)
-        for name in (written or {}).keys() - files.keys():
+        for name in (*written, *files):
+            place = folder.path / name
+            if os.path.lexists(place) and _digest(place) != written.get(name):
+                _put_aside(folder.path, f"{name} was edited by hand")
+                break
+        for name in written.keys() - files.keys():
             (folder.path / name).unlink(missing_ok=True)
         folder._write({}, *files.values())
         return folder
@@ -124,7 +126,7 @@ class WorkFolder:
             OSError: it cannot be written.
         """
         place = self.path / source.path
-        written = self._written() or {}
+        written = self._written()
         if os.path.lexists(place) and _digest(place) != written.get(source.path):
             _put_aside(place, "it was edited by hand")
         for name in source.replaces:
@@ -154,24 +156,12 @@ class WorkFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         workbook.write(self.path / RECORD, json.dumps(written))
 
-    def _written(self) -> dict[str, str] | None:
-        """Return what the files were when cells wrote them, None where nobody knows."""
+    def _written(self) -> dict[str, str]:
+        """Return what the files were when cells wrote them; empty where nobody knows."""
         try:
-            found = json.loads((self.path / RECORD).read_text())
+            return dict(json.loads((self.path / RECORD).read_text()))
         except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-    def _edited(self, written: dict[str, str] | None, files: Iterable[str]) -> str:
-        """Tell what lies there and no cell left so; "" where nothing does."""
-        if written is None:
-            unknown = os.path.lexists(self.path)
-            return "nobody knows any more what cells wrote" if unknown else ""
-        for name in (*written, *files):
-            place = self.path / name
-            if os.path.lexists(place) and _digest(place) != written.get(name):
-                return f"{name} was edited by hand"
-        return ""
+            return {}
 
 
 def _digest(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.course import workbook
+from labkit.errors import printable
 from labkit.exercise.observe import expect, fail_if_crashed, written
 from labkit.exercise.sandboxed_run import Limits, SandboxedRun
 
@@ -89,8 +90,7 @@ class Answer:
     def said(self) -> str:
         """What the last run printed, at most SHOWN characters, without the folder's name."""
         text = self._runs[-1].output.strip("\n") if self._runs else ""
-        text = text.replace(f"{self.folder}/", "")
-        return text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+        return printable(text.replace(f"{self.folder}/", ""), SHOWN)
 
     @property
     def exceeded(self) -> str:

@@ -6,13 +6,13 @@ Nothing here knows of IPython.
 
 import html
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from errno import EAGAIN, EDQUOT, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 from typing import Any
 
 from labkit import exercise
+from labkit.errors import printable
 from labkit.exercise import Exercise
 from labkit.exercise.observe import Incorrect
 from labkit.exercise.sandboxed_run import NoSandbox
@@ -109,16 +109,11 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
     try:
         return _judge(exercise_, text, runtime)
     except NoSandbox as error:
-        said, cure = (
-            str(error).rstrip("."),
-            "`labkit doctor` says what this machine allows, and what helps.",
-        )
+        why = f"{error}. `labkit doctor` says what this machine allows, and what helps."
     except OSError as error:
-        said = f"{error.filename or 'the kernel'}: {error.strerror}"
-        cure = "Make room there, and check once more."
-    raise NotJudged(
-        f"{exercise_.number} could not be judged, which is no fault of your answer: {said}. {cure}"
-    )
+        why = f"{error.filename or 'the kernel'}: {error.strerror}. Make room there, and try again."
+    fault = "could not be judged, which is no fault of your answer"
+    raise NotJudged(f"{exercise_.number} {fault}: {why}")
 
 
 def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict:
@@ -137,18 +132,10 @@ def _judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdic
         if answer.exceeded:
             wrong = Incorrect(wrong.wanted, answer.exceeded, wrong.hint or FOR_EVER)
         hints = (wrong.hint,) if wrong.hint else ()
-        number, found = exercise_.number, _plain(wrong.found, SHOWN)
-        return Verdict(number, False, wrong.wanted, found, hints, _plain(answer.said))
+        number, found = exercise_.number, printable(wrong.found, SHOWN)
+        return Verdict(number, False, wrong.wanted, found, hints, answer.said)
 
 
 def code(text: str) -> str:
     """Escape a text for HTML and show what stands in backquotes as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def _plain(text: str, most: int = sys.maxsize) -> str:
-    """Make a text safe to show: a terminal obeys what no reader sees, and JSON takes no half."""
-    text = "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-    return text if len(text) <= most else f"{text[:most]} …"
