@@ -1,20 +1,18 @@
 # What happens around a VM's start and end: a free port before, the address after, the learner's work out.
 require "digest"
 require "fileutils"
+require "json"
 require "net/http"
-require "rubygems/package"
 require "socket"
-require "stringio"
 require "zlib"
 
 # Part of ClassVM, which keeps what is remembered between two calls of Vagrant.
 module Triggers
-  # Before a start: move the port where another program has it, and say what will be slow or unchecked.
+  # Before a start: move the port where another program has it, and say what will be slow.
   def find_port(machine)
     forget("saved") # from now on there may be new work, whether the start succeeds or not
     return if machine.state.id == :running
 
-    warn_of_box(machine)
     warn_of_driver(machine.ui) if machine.provider_name == :libvirt
     move_port(machine)
   end
@@ -66,13 +64,6 @@ module Triggers
   end
 
   private
-
-  def warn_of_box(machine)
-    box = built_box(machine.provider_name)
-    return if machine.id || !self["LABKIT_BOX"].empty? || !File.file?(box) || checksum(box)
-
-    machine.ui.warn("build/SHA256SUMS does not name #{File.basename(box)}, so it is not checked. Cure: make -B box")
-  end
 
   def warn_of_driver(says)
     if driver == "kvm"
@@ -154,21 +145,12 @@ module Triggers
   # name => content of what lies in the learner's folder, and a sentence for each thing that could not be read
   def fetch(machine)
     # As root, because a learner may have made files as root.
-    command = "set -o pipefail; sudo labkit-course work ~/mydocker | base64"
-    status, packed, lost = ask(machine, command)
-    raise "`#{command}` in the VM ended with #{status}: #{lost}" unless [0, 3].include?(status)
+    command = "set -o pipefail; sudo labkit-course work ~/mydocker | gzip | base64"
+    status, packed, trouble = ask(machine, command)
+    raise "`#{command}` in the VM ended with #{status}: #{trouble}" unless status.zero?
 
-    tar = StringIO.new(Zlib.gunzip(packed.unpack1("m")))
-    long = nil # a name of more than 100 bytes comes as an entry of its own, before its file
-    files = {}
-    Gem::Package::TarReader.new(tar).each do |entry|
-      long = entry.read.chomp("\0") if entry.header.typeflag == "L"
-      next unless entry.file?
-
-      files[(long || entry.full_name).dup.force_encoding("UTF-8")] = entry.read.to_s
-      long = nil
-    end
-    [files, status.zero? ? [] : lost.lines(chomp: true)]
+    told = JSON.parse(Zlib.gunzip(packed.unpack1("m")))
+    [told["files"].transform_values { |content| content.unpack1("m") }, told["lost"]]
   end
 
   # Write one file; return why that was not possible here, else nil.

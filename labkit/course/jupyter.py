@@ -54,6 +54,9 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
             outer address listens on 0.0.0.0; nobody else does.
         browser: open one, where this machine has a screen.
         edit: open `notebooks/` itself, for whoever writes the course; else the learner's copies.
+
+    Raises:
+        OSError: the copies cannot be written.
     """
     report = doctor.check()
     if not report.healthy:
@@ -66,11 +69,7 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
-    try:
-        folder = _folder(edit)
-    except OSError as error:
-        place = error.filename or workbook.mine()
-        return f"cannot write {place}: {error.strerror}. Cure: LABKIT_MINE=/a/folder/of/yours"
+    folder = _folder(edit)
     trust(folder)
     first = workbook.notebooks(folder)[0].name
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))

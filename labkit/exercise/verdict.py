@@ -109,7 +109,8 @@ def judge(exercise_: Exercise, text: str, runtime: Mapping[str, str]) -> Verdict
     try:
         return _judge(exercise_, text, runtime)
     except NoSandbox as error:
-        why = f"{error}. `labkit doctor` says what this machine allows, and what helps."
+        cure = "`labkit doctor` says what this machine allows, and what helps."
+        why = f"{str(error).rstrip('.')}. {cure}"
     except OSError as error:
         why = f"{error.filename or 'the kernel'}: {error.strerror}. Make room there, and try again."
     fault = "could not be judged, which is no fault of your answer"
