@@ -100,7 +100,7 @@ WRONG = {
         (INIT.format(flags=PID, before="", wait=ALL, end=END), "when the command was it"),
         (INIT.format(flags=PID, before="", wait=ITS_OWN, end=END), "when the command was it"),
         (INIT.format(flags=PID, before="", wait=LATE, end=END), "ends at once"),
-        (INIT.format(flags=PID, before="", wait=LATE_AND_BUSY, end=END), "again and again"),
+        (INIT.format(flags=PID, before="", wait=LATE_AND_BUSY, end=END), "ends at once"),
         (INIT.format(flags=PID, before="", wait=AGAIN, end=END), "again and again"),
     ],
     "08.2": [
