@@ -78,7 +78,8 @@ class Verdict:
             "var(--jp-success-color1,#2e7d32)" if self.passed else "var(--jp-warn-color1,#e65100)"
         )
         rows = "".join(
-            f'<dt style="opacity:.75">{name}</dt><dd style="margin:0">{code(text)}</dd>'
+            f'<dt style="width:auto;opacity:.75">{name}</dt>'
+            f'<dd style="width:auto;margin:0">{code(text)}</dd>'
             for name, text in self.rows()
         )
         printed = (
