@@ -61,9 +61,9 @@ WAITS = """
     end = time.{clock}() + {seconds}
     {late}
     os._exit(os.waitstatus_to_exitcode(status))"""
-LATE = WAITS.format(clock="monotonic", seconds=2, late="time.sleep(2)")
+LATE = WAITS.format(clock="monotonic", seconds=9, late="time.sleep(9)")
 LATE_AND_BUSY = WAITS.format(
-    clock="process_time", seconds=2, late="while time.process_time() < end: pass"
+    clock="process_time", seconds=9, late="while time.process_time() < end: pass"
 )
 AGAIN = """
     ended = 0
