@@ -29,7 +29,7 @@ def show(value):
 
 def state():
     # What a recording must not leave behind, once PID 1 has reaped what was killed.
-    end = time.monotonic() + 20
+    end = time.monotonic() + 100  # a busy machine takes long
     while (threading.active_count() > 1 or len(procfs.processes()) > 2) and time.monotonic() < end:
         time.sleep(0.001)
     fds = sorted(os.listdir("/proc/self/fd"))
@@ -53,7 +53,7 @@ def in_lab(body: str, *, upto: str = "04", prefix: list[str] | None = None):
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     program = PROGRAM.format(run=RUN, upto=upto, body=lines)
     argv = [*(prefix or []), sys.executable, "-c", program]
-    run = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr + run.stdout
     return pickle.loads(base64.b64decode(run.stdout))
 
@@ -335,6 +335,8 @@ except Exception as error:
     ],
 )
 def test_what_cannot_be_recorded(command, timeout, kind, message):
+    if kind != "TimeoutError":
+        timeout *= 10  # a thousand calls take long on a busy machine
     name, text, left = in_lab(FAILS.format(command=command, timeout=timeout))
     assert (name, left) == (kind, [1, 2])
     assert message in text
