@@ -59,7 +59,7 @@ class Live(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle: Any = super()._repr_mimebundle_(**options)
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+        data, metadata = bundle or ({}, {})
         picture = self.still()
         self.html = picture.live().html()
         steady = {"text/plain": repr(picture), "text/html": picture._repr_html_()}

@@ -24,7 +24,10 @@ async function library() {
 }
 
 // For a page that has no xterm.js: what was printed as text, and a line to type into. It has as much
-// of xterm.js's and its FitAddon's interface as is used here.
+// of xterm.js's and its FitAddon's interface as is used here. A program that draws all over the screen
+// is shown line by line.
+const MAX_LINES = 500;
+
 class Lines {
   options = {};
   decoder = new TextDecoder();
@@ -65,12 +68,12 @@ class Lines {
   write(data, then) {
     const parts = (this.raw + this.decoder.decode(data, { stream: true })).split(/\x1b\[(?:[23]J|H\x1b\[J)/);
     if (parts.length > 1) this.reset(); // the screen was cleared
-    const lines = parts.at(-1).split(/\n|\x1b\[[\d;]*[Hd]/).slice(-500);
+    const lines = parts.at(-1).split(/\n|\x1b\[[\d;]*[Hd]/).slice(-MAX_LINES);
     this.raw = lines.at(-1).slice(-20000);
     const [first, ...more] = lines.map((line) => `${this.shown(line)}\n`);
     this.log.lastChild.data = first;
     this.log.append(...more);
-    while (this.log.childNodes.length > 500) this.log.firstChild.remove();
+    while (this.log.childNodes.length > MAX_LINES) this.log.firstChild.remove();
     this.form[0].type = /pass(word|phrase)[^:]*: *\n$/i.test(this.log.lastChild.data) ? "password" : "text";
     then();
   }
@@ -92,6 +95,8 @@ class Lines {
   loadAddon() {}
   dispose() {}
 }
+
+// What steers a terminal, what a backspace takes back, and other control characters.
 const NO_TEXT = /\x1b\][^\x00-\x1f]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[^\b]?[\b]|[\x00-\x08\x0b-\x1f\x7f]/g;
 
 async function render({ model, el }) {
