@@ -73,8 +73,8 @@ def no_carriage_return_in_a_pipe(answer: Answer) -> str:
         not _adds_return(piped),
         "a terminal that leaves `\\n` alone, for `run -it … | cat` typed at a terminal",
         "one that makes `\\r\\n` of it",
-        "The input is a terminal here, the output is not. It is the output that counts, and our "
-        "settings must be copied before you change them.",
+        "The input is a terminal here, the output is not. It is the output that counts. Change the "
+        "container's settings after ours have been copied to it.",
     )
     typed = _inside(answer, f"{RUN} -it sleep 1000")
     expect(

@@ -91,9 +91,8 @@ def room_for_notes(answer: Answer) -> str:
 @exercise(
     "10.3",
     SH,
-    "`pivot_root` put the old root on top of the new one, at the same place. Absolute paths begin "
-    "below it, and `..` begins where you are.",
-    "A shell's own `cd` tidies `..` away before the kernel sees it. Other commands do not.",
+    "`pivot_root` put the old root on top of the new one, at the same place. An absolute path "
+    "begins below it. But a step on the way, `..` too, ends on what lies on top.",
     "What does `ls /..` show?",
 )
 def one_line_forgotten(answer: Answer) -> str:
@@ -110,7 +109,8 @@ def one_line_forgotten(answer: Answer) -> str:
         "a file `got-out` in the folder `$OUTSIDE`",
         "one inside the new root" if inside else "none",
         "`$OUTSIDE` is a path of the old root, and an absolute path begins at the new one. Which "
-        "path leads up from there?",
+        "path leads up from there? (A shell's own `cd` tidies `..` away before the kernel sees it. "
+        "Other commands do not.)",
     )
     return "a file outside, made by somebody whose root was another folder"
 
