@@ -65,8 +65,8 @@ def what_survives(answer: Answer) -> str:
 @exercise(
     "04.2",
     PYTHON,
-    "`os.execvp` makes this process another program; everything else makes a second process.",
     "`os.set_inheritable(file.fileno(), True)` takes close-on-exec off.",
+    "`os.execvp` makes this process another program; everything else makes a second process.",
 )
 def a_file_handed_on(answer: Answer) -> str:
     """The program itself has become the sleep, and still has the file open."""
@@ -138,10 +138,10 @@ def nothing_ignored(answer: Answer) -> str:
 @exercise(
     "04.4",
     PYTHON,
-    "`args` in `ps` is what the caller of exec wrote: `os.execv(path, [name, …])`. The first "
-    "word need not be the program's name.",
     "`comm` is the name of the file that was executed. A symbolic link to it has a name of its "
     "own.",
+    "`args` in `ps` is what the caller of exec wrote: `os.execv(path, [name, …])`. The first "
+    "word need not be the program's name.",
 )
 def a_sleep_called_nothing(answer: Answer) -> str:
     """A process runs the file of sleep; its comm and its first argument are nothing."""
