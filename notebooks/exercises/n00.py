@@ -165,6 +165,6 @@ def root_of_nothing(answer: Answer) -> str:
             "A new user namespace is empty: its `uid_map` must say who outside is who inside. "
             "`unshare` has an option that writes it."
             if user is None
-            else "It has a number, but not root's.",
+            else "It has a number, but not root's. One option of unshare maps you to root.",
         )
         return "user 0 in a user namespace of its own, and its `uid_map` says who that is outside"
