@@ -4,6 +4,7 @@ A copy carries no outputs, since an answer that stands there already spoils the 
 """
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -116,10 +117,12 @@ def hand_in(name: str) -> Path:
     books = [folder / name for name in names if (folder / name).is_file()]
     if not books:
         raise WorkbookError(f"there are no notebooks of yours in {folder}; make lab makes them")
-    file = folder / f"hand-in-{name}.zip"
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as packed:
         for book in books:
             packed.write(book, book.name)
+    file = folder / f"hand-in-{name}.zip"
+    workbook.write(file, data.getvalue())
     return file
 
 

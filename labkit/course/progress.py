@@ -33,8 +33,7 @@ def mark(exercise: str) -> None:
     Where that cannot be written, a line on stderr says so: the exercise is passed all the same.
     """
     try:
-        folder().mkdir(parents=True, exist_ok=True)
-        (folder() / exercise).touch()
+        _mark(exercise)
     except OSError as error:
         said = f"{error.filename}: {error.strerror}"
         print(f"your progress is not kept: {said}", file=sys.stderr)
@@ -70,7 +69,7 @@ def take_over() -> None:
     earlier = workbook.work_folder() / "progress.json"
     with contextlib.suppress(OSError, ValueError, RecursionError):
         for name in json.loads(earlier.read_text(encoding="utf-8")):
-            mark(name)
+            _mark(name)
         earlier.unlink()
 
 
@@ -153,6 +152,11 @@ def progress() -> Progress:
     """Return what was passed so far of the learner's notebooks; as a cell's last line, show it."""
     done, books = passed(), workbook.notebooks(workbook.mine())
     return Progress(tuple(_part(path, done) for path in books.values()))
+
+
+def _mark(exercise: str) -> None:
+    folder().mkdir(parents=True, exist_ok=True)
+    (folder() / exercise).touch()
 
 
 def _part(path: Path, done: set[str]) -> Part:
