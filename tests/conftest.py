@@ -7,6 +7,8 @@ import os
 import pytest
 
 from tests.helpers import browser
+from tests.helpers.course import LABKIT
+from tests.helpers.runtime import RUN, make_root
 
 BOOKS = "mine"  # beside the course in `lab_folder`
 # For `make check`: what is quick and needs no browser.
@@ -37,6 +39,29 @@ def pytest_collection_modifyitems(items):
             item.add_marker("fast")
         if item.path.stem in PLATFORM or item.path.suffix == ".ipynb":
             item.add_marker("platform")
+
+
+PROGRAMS = (
+    "sh ls cat sleep touch mkdir chroot mount umount tty ps stat rm "
+    "echo hostname sha256sum stty test true yes"
+)
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """A root with a few programs, for all tests that change nothing in it."""
+    root = tmp_path_factory.mktemp("programs")
+    root.chmod(0o755)
+    make_root(root, *PROGRAMS.split())
+    return root
+
+
+@pytest.fixture(params=["on our files", "on a root"])
+def start(request):
+    """The words that start a container: of the last version without images, and of the newest."""
+    if request.param == "on our files":
+        return RUN
+    return (LABKIT, "run", "--rootfs", str(request.getfixturevalue("programs")))
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,11 @@ from pathlib import Path
 import pytest
 
 from labkit import procfs
-from labkit.course import workbook
 from tests.helpers.course import LABKIT
 from tests.helpers.processes import Kernel, gone, machine, until
+from tests.helpers.runtime import PLAIN, RUN, program
 from tests.helpers.terminals import Person
 
-RUN = (LABKIT, "run")
 SIXTEEN = "HUP INT QUIT ILL TRAP ABRT BUS FPE USR1 SEGV USR2 PIPE ALRM TERM XCPU SYS"
 
 
@@ -53,8 +52,8 @@ def no_core():
 
 
 @contextlib.contextmanager
-def container(*words, **options):
-    with subprocess.Popen([*RUN, *words], preexec_fn=no_core, **options) as launcher:
+def container(*words, start=RUN, **options):
+    with subprocess.Popen([*start, *words], preexec_fn=no_core, **options) as launcher:
         try:
             yield launcher
         finally:
@@ -62,12 +61,12 @@ def container(*words, **options):
 
 
 @pytest.mark.parametrize("name", [*SIXTEEN.split(), "KILL"])
-def test_a_signal_ends_it_with_the_status_that_a_shell_would_give(name):
+def test_a_signal_ends_it_with_the_status_that_a_shell_would_give(start, name):
     number = signal.Signals[f"SIG{name}"]
     alone = subprocess.Popen(["sleep", "1000"], preexec_fn=no_core)
     alone.send_signal(number)
     assert alone.wait() == -number
-    line = f"{LABKIT} run --init sleep 1000; echo $?"
+    line = f"{' '.join(start)} --init sleep 1000; echo $?"
     shell = subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE, preexec_fn=no_core)
     pids = [*below(shell.pid), started(shell.pid)]
     os.kill(child(shell.pid), number)
@@ -76,10 +75,10 @@ def test_a_signal_ends_it_with_the_status_that_a_shell_would_give(name):
 
 
 def test_every_status_comes_back_unharmed():
-    program = str(workbook.install(workbook.runtime()) / workbook.START)
+    path = program(PLAIN)
 
     def ends_with(status, *options):
-        words = ["-S", program, "run", *options, "sh", "-c", f"exit {status}"]
+        words = ["-S", path, "run", *options, "sh", "-c", f"exit {status}"]
         return subprocess.run([sys.executable, *words]).returncode
 
     with ThreadPoolExecutor(4) as pool:
@@ -116,8 +115,8 @@ def test_a_thousand_orphans(options, zombies):
         until(lambda: len(left()) == zombies)
 
 
-def test_without_init_the_command_is_pid_1_and_ignores_what_it_has_no_handler_for():
-    with container("sleep", "1000") as launcher:
+def test_without_init_the_command_is_pid_1_and_ignores_what_it_has_no_handler_for(start):
+    with container("sleep", "1000", start=start) as launcher:
         sleep = started(launcher.pid)
         for name in ("TERM", "INT", "HUP"):
             launcher.send_signal(signal.Signals[f"SIG{name}"])
@@ -158,7 +157,7 @@ def test_a_handler_inside_hears_each_signal_once(options):
 
 
 def test_what_the_starter_ignores_stays_ignored():
-    line = f"trap '' HUP INT; exec {LABKIT} run --init sleep 1000"
+    line = f"trap '' HUP INT; exec {' '.join(RUN)} --init sleep 1000"
     with subprocess.Popen(["sh", "-c", line]) as launcher:
         sleep = started(launcher.pid)
         for number in (signal.SIGHUP, signal.SIGINT):
@@ -170,10 +169,10 @@ def test_what_the_starter_ignores_stays_ignored():
 
 
 @pytest.mark.parametrize("options", [[], ["--init"], ["-i", "--init"], ["-it", "--init"]])
-def test_ctrl_z_stops_it_and_fg_goes_on(options):
+def test_ctrl_z_stops_it_and_fg_goes_on(start, options):
     with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
         p.read_until(b"@ ")
-        p.send(" ".join([*RUN, *options, "sleep", "1000"]).encode() + b"\n")
+        p.send(" ".join([*start, *options, "sleep", "1000"]).encode() + b"\n")
         sleep = started(p.pid)
         until(lambda: state(sleep) == "S")
         for _ in range(3):
@@ -195,10 +194,10 @@ def test_ctrl_z_stops_it_and_fg_goes_on(options):
         p.wait()
 
 
-@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], ["--upto=10"]])
 def test_what_the_terminal_stops_before_it_has_begun_can_be_ended(upto):
     # timeout(1) puts its command in the background, where -it stops it.
-    line = " ".join(["timeout", "2", *RUN, *upto, "-it", "true"])
+    line = " ".join(["timeout", "2", LABKIT, "run", *upto, "-it", "true"])
     with Person("sh", "-c", f"{line}; echo status $?") as person:
         person.wait()
         assert person.screen == b"status 124\r\n"
@@ -241,7 +240,7 @@ def test_output_from_the_background_does_not_keep_it_from_being_ended(tmp_path):
         p.read_until(b"@ ")
         p.send(b"stty tostop\n")
         p.read_until(b"@ ")
-        p.send(f"{LABKIT} run -t --init sh -c '{wait}; echo said; exec sleep 1000' &\n".encode())
+        p.send(f"{' '.join(RUN)} -t --init sh -c '{wait}; echo said; exec sleep 1000' &\n".encode())
         p.read_until(b"@ ")
         (tmp_path / "now").touch()
         started(p.pid)
@@ -271,7 +270,7 @@ def test_where_our_terminal_is_gone_it_ends_and_says_so_in_one_line(tmp_path):
     with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
         p.read_until(b"@ ")
         # In the background, of those that no SIGHUP ends: it asks for a terminal that is no more.
-        line = f"trap '' HUP; {LABKIT} run -it --init cat 2>{tmp_path}/said"
+        line = f"trap '' HUP; {' '.join(RUN)} -it --init cat 2>{tmp_path}/said"
         p.send(line.encode() + b"\n")
         cat = started(p.pid, "cat")
         stopped(p, cat)
@@ -384,7 +383,7 @@ SILENT = "exec 0<&- 1>&- 2>&-; sleep .1; exit 6"
 WAYS = {
     "it ends by itself": (("sh", "-c", "exit 3"), nothing, 3),
     "it does not exist": (("no-such-command",), nothing, 127),
-    "it cannot be executed": (("/etc/passwd",), nothing, 126),
+    "it cannot be executed": (("/bin",), nothing, 126),
     "it ends itself with SIGKILL": (("sh", "-c", "kill -9 $$"), nothing, 137),
     "it leaves daemons behind": (("sh", "-c", DAEMON), nothing, 4),
     "it closes its streams": (("sh", "-c", SILENT), nothing, 6),
@@ -407,10 +406,10 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_dying_leaves_no_process_no_mount_and_the_terminal_as_it_was(way):
+def test_dying_leaves_no_process_no_mount_and_the_terminal_as_it_was(start, way):
     command, end, status = WAYS[way]
     before = machine()
-    with Person(*RUN, "-it", "--init", *command) as person:
+    with Person(*start, "-it", "--init", *command) as person:
         pids = [person.pid]
         if end is not nothing:
             started(person.pid, command[0])
@@ -425,9 +424,9 @@ def test_dying_leaves_no_process_no_mount_and_the_terminal_as_it_was(way):
 
 
 @pytest.mark.parametrize("options", [["-it"], ["-it", "--init"], ["-i"], ["-t"], []])
-def test_a_closed_terminal_ends_it(options):
+def test_a_closed_terminal_ends_it(start, options):
     before = machine()
-    person = Person(*RUN, *options, *SLEEP)
+    person = Person(*start, *options, *SLEEP)
     started(person.pid)
     pids = below(person.pid)
     os.close(person.terminal)
@@ -448,7 +447,7 @@ def test_with_init_a_command_that_becomes_another_user_still_dies_with_us():
 
 
 def test_a_shell_killed_above_it_ends_it():
-    with Person("sh", "-c", f"{LABKIT} run -it --init sleep 1000; true") as person:
+    with Person("sh", "-c", f"{' '.join(RUN)} -it --init sleep 1000; true") as person:
         started(person.pid)
         until(lambda: person.settings() != person.before)
         pids = below(person.pid)
@@ -479,15 +478,17 @@ def test_a_reader_that_leaves_ends_it(options):
         assert person.settings() == person.before
 
 
-@pytest.mark.parametrize("upto", [["--upto", "08"], []])
+@pytest.mark.parametrize("upto", [["--upto", "08"], ["--upto=10"]])
 @pytest.mark.parametrize(("command", "status"), [("exit 4", 4), ("exec nosuch", 127)])
 @pytest.mark.parametrize("options", [[], ["--init"]])
 def test_a_log_that_nobody_reads_is_no_signal_for_the_command(upto, options, command, status):
     reader, writer = os.pipe()
     os.close(reader)
-    words = [*upto, *options, *(["sh", "-c", command] if "exit" in command else ["nosuch"])]
+    words = [*options, *(["sh", "-c", command] if "exit" in command else ["nosuch"])]
     environment = os.environ | {"MYDOCKER_DEBUG": "1"}
-    with container(*words, stderr=writer, env=environment) as launcher:
+    with container(
+        *words, start=[LABKIT, "run", *upto], stderr=writer, env=environment
+    ) as launcher:
         os.close(writer)
         assert launcher.wait(60) == status
 

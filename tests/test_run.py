@@ -25,7 +25,7 @@ def labkit(*words, **options):
 
 
 @pytest.mark.parametrize("prefix", [[], ORDINARY], ids=["as this user", "without capabilities"])
-@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto=04"], ["--upto", "5"], []])
+@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto=04"], ["--upto", "5"], ["--upto=10"]])
 def test_who_is_pid_1(upto, prefix):
     """The article's own check: `ps` in a container of each version."""
     run = labkit("run", *upto, "-ti", "/bin/sh", input="ps -ef; exit\n", prefix=prefix)
@@ -68,7 +68,7 @@ def test_versions_1_and_2_drop_the_output_without_ti_and_end_with_255(upto):
     assert run.returncode == 255
 
 
-@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto", "04"], []])
+@pytest.mark.parametrize("upto", [["--upto", "03"], ["--upto", "04"], ["--upto=10"]])
 def test_no_command(upto):
     run = labkit("run", *upto)
     assert "missing container command" in run.stdout + run.stderr
@@ -85,7 +85,7 @@ def test_no_command(upto):
     ],
 )
 def test_a_command_that_cannot_be_started(command, status, words):
-    run = labkit("run", command)
+    run = labkit("run", "--upto=10", command)
     assert run.stdout == ""
     assert run.stderr.count("\n") == 1
     assert json.loads(run.stderr)["msg"] == f"exec {command}: {words}"
@@ -93,7 +93,9 @@ def test_a_command_that_cannot_be_started(command, status, words):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to somebody else")
-@pytest.mark.parametrize("upto", [["--upto=05"], ["--upto=06"], ["--upto=08"], ["-e", "PATH"]])
+@pytest.mark.parametrize(
+    "upto", [["--upto=05"], ["--upto=06"], ["--upto=08"], ["--upto=10", "-e", "PATH"]]
+)
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [("nosuch", 127, "not found"), ("plain", 126, "permission denied")],
@@ -113,7 +115,14 @@ def test_a_folder_on_path_that_may_not_be_entered_holds_nothing(
 
 
 @pytest.mark.parametrize(
-    "upto", [["--upto", "06"], ["--upto", "07"], ["--upto", "08"], [], ["--init"]]
+    "upto",
+    [
+        ["--upto", "06"],
+        ["--upto", "07"],
+        ["--upto", "08"],
+        ["--upto=10"],
+        ["--upto=10", "--init"],
+    ],
 )
 @pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), ("/etc/passwd", 126)])
 def test_the_status_is_the_same_where_nobody_can_be_told(upto, command, status):
@@ -123,26 +132,27 @@ def test_the_status_is_the_same_where_nobody_can_be_told(upto, command, status):
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 126, 127, 255])
-def test_the_commands_exit_status(status):
-    assert labkit("run", "sh", "-c", f"exit {status}").returncode == status
+def test_the_commands_exit_status(start, status):
+    assert labkit(*start[1:], "sh", "-c", f"exit {status}").returncode == status
 
 
-def test_a_command_that_a_signal_ends():
-    run = labkit(
-        "run", "sh", "-c", "trap - TERM; sh -c 'kill -9 $$'; echo $?; kill -9 $$; echo alive"
-    )
+def test_a_command_that_a_signal_ends(start):
+    script = "trap - TERM; sh -c 'kill -9 $$'; echo $?; kill -9 $$; echo alive"
+    run = labkit(*start[1:], "sh", "-c", script)
     assert run.stdout == "137\nalive\n"
     assert run.returncode == 0
 
 
 def test_all_arguments_whatever_is_in_them():
     words = ["a b", "", "'", '"', "\\", "$HOME", "--", "-x", "ü", "\n"]
-    run = labkit("run", sys.executable, "-c", "import sys; print(sys.argv[1:])", *words)
+    run = labkit(
+        "run", "--upto=10", sys.executable, "-c", "import sys; print(sys.argv[1:])", *words
+    )
     assert run.stdout == f"{words}\n"
 
 
-def test_output_errors_and_an_empty_input_without_ti():
-    run = labkit("run", "sh", "-c", "echo out; echo err >&2; cat", input="unread")
+def test_output_errors_and_an_empty_input_without_ti(start):
+    run = labkit(*start[1:], "sh", "-c", "echo out; echo err >&2; cat", input="unread")
     assert (run.stdout, run.stderr, run.returncode) == ("out\n", "err\n", 0)
 
 
@@ -154,25 +164,26 @@ def test_before_version_7_the_commands_environment_is_ours(upto):
     assert run.stdout.splitlines() == plain.splitlines()
 
 
-def test_no_descriptor_of_ours_leaks_into_the_command():
-    run = labkit("run", "sh", "-c", "ls /proc/$$/fd")
+def test_no_descriptor_of_ours_leaks_into_the_command(start):
+    run = labkit(*start[1:], "sh", "-c", "ls /proc/$$/fd")
     assert run.stdout.split() == ["0", "1", "2"]
 
 
 def test_it_begins_where_the_user_is(tmp_path):
-    assert labkit("run", "pwd", cwd=tmp_path).stdout == f"{tmp_path}\n"
+    assert labkit("run", "--upto=10", "pwd", cwd=tmp_path).stdout == f"{tmp_path}\n"
 
 
 def test_the_machine_is_as_before():
     before = machine()
-    labkit("run", "sh", "-c", "hostname changed; mount -t tmpfs none /mnt; ip link set lo up")
+    script = "hostname changed; mount -t tmpfs none /mnt; ip link set lo up"
+    labkit("run", "--upto=10", "sh", "-c", script)
     labkit("run", "--upto", "03", "-ti", "/bin/true")
     assert machine() == before
 
 
-def test_on_a_real_terminal_one_can_type():
+def test_on_a_real_terminal_one_can_type(start):
     with Shell() as shell:
-        assert shell.run(f"{LABKIT} run -ti -e PS1 /bin/sh") == ""
+        assert shell.run(f"{' '.join(start)} -ti -e PS1 /bin/sh") == ""
         assert shell.run("echo $$") == "1\n"
         assert shell.run("tty") == "/dev/pts/0\n"
         shell.run("exit")
@@ -194,7 +205,7 @@ def test_ctrl_c_ends_version_3_and_shows_no_traceback():
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize(("upto", "size"), [(["--upto", "05"], 5), (["--init"], 4)])
+@pytest.mark.parametrize(("upto", "size"), [(["--upto", "05"], 5), (["--upto=10", "--init"], 4)])
 def test_no_process_is_left_when_the_launcher_is_ended(upto, size, number):
     command = [LABKIT, "run", *upto, "sh", "-c", "sleep 1000 & echo up; wait"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as launcher:
@@ -220,21 +231,22 @@ def test_a_wrong_version(words, said):
     assert run.returncode in (1, 2)
 
 
-def test_many_at_once():
-    command = [LABKIT, "run", "sh", "-c", "hostname $0; hostname; echo $$"]
+def test_many_at_once(start):
+    command = [*start, "sh", "-c", "hostname $0; hostname; echo $$"]
     runs = [
         subprocess.Popen([*command, f"box{n}"], stdout=subprocess.PIPE, text=True) for n in range(8)
     ]
     assert [run.communicate()[0] for run in runs] == [f"box{n}\n1\n" for n in range(8)]
 
 
-def test_with_our_own_streams_closed():
-    run = subprocess.run(["sh", "-c", f"{LABKIT} run sh -c 'exit 4' <&- >&- 2>&-"])
+def test_with_our_own_streams_closed(start):
+    line = f"{' '.join(start)} sh -c 'exit 4' <&- >&- 2>&-"
+    run = subprocess.run(["sh", "-c", line])
     assert run.returncode == 4
 
 
 def test_what_python_ignores_the_command_does_not():
-    run = labkit("run", "sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status")
+    run = labkit("run", "--upto=10", "sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status")
     first, _, ignored = run.stdout.split()
     assert (first, run.stderr) == ("y", "")
     # What whoever started the tests ignores stays ignored, as without a container.
@@ -242,13 +254,13 @@ def test_what_python_ignores_the_command_does_not():
 
 
 @pytest.mark.parametrize("setting", ["--block-signal=CHLD", "--ignore-signal=CHLD"])
-def test_whoever_starts_it_may_have_switched_off_sigchld(setting):
-    run = labkit("run", "sh", "-c", "exit 6", prefix=["env", setting])
+def test_whoever_starts_it_may_have_switched_off_sigchld(start, setting):
+    run = labkit(*start[1:], "sh", "-c", "exit 6", prefix=["env", setting])
     assert (run.returncode, run.stderr) == (6, "")
 
 
 def test_an_empty_command_is_a_missing_one():
-    run = labkit("run", "")
+    run = labkit("run", "--upto=10", "")
     assert "missing container command" in run.stderr
     assert run.stderr.count("\n") == 1
 

@@ -9,23 +9,23 @@ import sys
 import pytest
 
 from labkit import procfs
-from labkit.course import workbook
 from tests.helpers.course import LABKIT
 from tests.helpers.processes import ORDINARY, until
+from tests.helpers.runtime import RUN, program
 from tests.helpers.terminals import Person, many_descriptors
-
-RUN = (LABKIT, "run")
 
 
 def run(*words, **options):
     settings = {"capture_output": True, "timeout": 60, **options}
-    return subprocess.run([*RUN, *words], **settings)
+    return subprocess.run(words, **settings)
 
 
 @pytest.mark.parametrize("option", ["-it", "-ti"])
-@pytest.mark.parametrize("upto", [["--upto", "06"], ["--upto", "07"], ["--upto", "08"], []])
+@pytest.mark.parametrize(
+    "upto", [["--upto", "06"], ["--upto", "07"], ["--upto", "08"], ["--upto=10"]]
+)
 def test_the_terminal_is_the_containers_own_and_its_controlling_one(upto, option):
-    with Person(*RUN, *upto, option, "sh") as person:
+    with Person(LABKIT, "run", *upto, option, "sh") as person:
         person.read_until(b"# ")
         person.send(b"tty; ls -1 /dev/pts\n")
         assert person.read_until(b"ptmx\r\n").endswith(b"\r\n/dev/pts/0\r\n0\r\nptmx\r\n")
@@ -39,11 +39,11 @@ def test_the_terminal_is_the_containers_own_and_its_controlling_one(upto, option
         assert person.settings() == person.before
 
 
-def test_i_and_t_apart_and_together():
+def test_i_and_t_apart_and_together(start):
     look = 'test -t 0 && echo in; test -t 1 && echo out; read line; echo "line:$line"'
     found = {}
     for options in ([], ["-i"], ["-t"], ["-it"], ["-i", "-t"]):
-        said = run(*options, "sh", "-c", look, input=b"from a pipe\n").stdout
+        said = run(*start, *options, "sh", "-c", look, input=b"from a pipe\n").stdout
         found[" ".join(options)] = said.replace(b"\r\n", b"\n").decode().split("\n")[:-1]
     assert found == {
         "": ["line:"],
@@ -56,11 +56,11 @@ def test_i_and_t_apart_and_together():
 
 @pytest.mark.parametrize("options", [["-i"], ["-it"]])
 @pytest.mark.parametrize("text", [b"", b"\n", b"no newline", b"one\ntwo\n", b"one\ntwo"])
-def test_the_end_of_a_pipe_is_the_end_of_the_input(options, text):
-    assert run(*options, "cat", input=text).stdout.replace(b"\r\n", b"\n") == text
+def test_the_end_of_a_pipe_is_the_end_of_the_input(start, options, text):
+    assert run(*start, *options, "cat", input=text).stdout.replace(b"\r\n", b"\n") == text
 
 
-@pytest.mark.parametrize("upto", [["--upto", "07"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto=10"]])
 @pytest.mark.parametrize("size", [0, 1, 4096, 100_000, 8_000_000])
 def test_output_of_any_size_and_any_bytes(upto, size):
     make = (
@@ -71,26 +71,28 @@ def test_output_of_any_size_and_any_bytes(upto, size):
     )
     wanted = hashlib.sha256((bytes(range(256)) * (size // 256 + 1))[:size]).hexdigest()
     for options in ([], ["-t"], ["-it"]):
-        said = run(*upto, *options, sys.executable, "-c", make, stdin=subprocess.DEVNULL)
+        said = run(
+            LABKIT, "run", *upto, *options, sys.executable, "-c", make, stdin=subprocess.DEVNULL
+        )
         assert (len(said.stdout), hashlib.sha256(said.stdout).hexdigest()) == (size, wanted)
         assert said.returncode == 0
 
 
-def test_input_of_any_size():
+def test_input_of_any_size(start):
     data = b"".join(b"%d line\n" % n for n in range(100_000))
-    said = run("-it", "sha256sum", input=data)
+    said = run(*start, "-it", "sha256sum", input=data)
     assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
-    said = run("-i", "sha256sum", input=data)
+    said = run(*start, "-i", "sha256sum", input=data)
     assert said.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], []])
+@pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], ["--upto=10"]])
 @pytest.mark.parametrize("options", [["-it"], ["-i"]])
 def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         stdin, _ = server.accept()
-    words = [*RUN, *upto, *options, "cat"]
+    words = [LABKIT, "run", *upto, *options, "cat"]
     with (
         stdin,
         client,
@@ -109,8 +111,7 @@ def test_a_read_that_fails_is_the_end_of_the_input(upto, options):
 @pytest.mark.parametrize("upto", ["07", "08", "09"])
 @pytest.mark.parametrize("options", [[], ["-i"], ["-it"]])
 def test_with_more_descriptors_than_select_takes(upto, options):
-    program = str(workbook.install(workbook.runtime(upto)) / workbook.START)
-    alone = ["unshare", "--user", "--map-root-user", sys.executable, "-S", program]
+    alone = ["unshare", "--user", "--map-root-user", sys.executable, "-S", program(upto)]
     with many_descriptors():
         said = subprocess.run(
             [*alone, "run", *options, "sh", "-c", "cat; exit 3"],
@@ -164,10 +165,10 @@ def test_every_key_reaches_a_program_that_wants_it_raw():
         assert person.settings() == person.before
 
 
-def test_where_it_lacks_what_a_terminal_needs_nothing_has_begun():
+def test_where_it_lacks_what_a_terminal_needs_nothing_has_begun(start):
     found = []
     for limit in range(7, 16):
-        line = f"ulimit -n {limit}; exec {LABKIT} run -it echo begun"
+        line = f"ulimit -n {limit}; exec {' '.join(start)} -it echo begun"
         with Person("sh", "-c", line) as person:
             found.append((person.wait(), person.screen.count(b"\r\n"), b"begun" in person.screen))
             assert person.settings() == person.before
@@ -175,26 +176,26 @@ def test_where_it_lacks_what_a_terminal_needs_nothing_has_begun():
     assert found == sorted(found, reverse=True)
 
 
-def test_the_window_at_the_start_and_when_it_changes():
+def test_the_window_at_the_start_and_when_it_changes(start):
     script = "stty size; trap 'stty size; exit' WINCH; echo up; while :; do sleep .1; done"
-    with Person(*RUN, "-it", "sh", "-c", script, size=(33, 121)) as person:
+    with Person(*start, "-it", "sh", "-c", script, size=(33, 121)) as person:
         assert person.read_until(b"up\r\n") == b"33 121\r\nup\r\n"
         person.resize(44, 99)
         assert person.read_until(b"44 99\r\n")
         assert person.wait() == 0
 
 
-def test_the_new_terminal_begins_with_our_settings():
+def test_the_new_terminal_begins_with_our_settings(start):
     ours = "stty intr ^X -ixon; stty -a"
-    with Person("sh", "-c", f"{ours}; echo =; {LABKIT} run -it stty -a") as person:
+    with Person("sh", "-c", f"{ours}; echo =; {' '.join(start)} -it stty -a") as person:
         person.wait()
         outside, inside = person.screen.split(b"=\r\n", 1)
         assert b"intr = ^X" in outside
         assert outside == inside
 
 
-def test_ctrl_c_reaches_what_runs_inside_and_not_the_parent():
-    with Person(*RUN, "-it", "sh") as person:
+def test_ctrl_c_reaches_what_runs_inside_and_not_the_parent(start):
+    with Person(*start, "-it", "sh") as person:
         person.read_until(b"# ")
         person.send(b"echo here; sleep 1000\n")
         person.read_until(b"here\r\n")

@@ -6,12 +6,22 @@ import subprocess
 import sys
 
 from labkit.course import workbook
+from tests.helpers.course import LABKIT
+
+PLAIN = (
+    "10"  # the last version whose `run` takes a command and no image: the container sees our files
+)
+RUN = (LABKIT, "run", "--upto", PLAIN)
 
 
-def mydocker(*words, prefix=(), **options):
-    """Start the runtime; options go to `subprocess.run`."""
-    program = workbook.install(workbook.runtime()) / workbook.START
-    command = [*prefix, sys.executable, "-S", str(program), *words]
+def program(upto=None):
+    """The file that starts the runtime as of a notebook, by default the last one."""
+    return str(workbook.install(workbook.runtime(upto)) / workbook.START)
+
+
+def mydocker(*words, upto=PLAIN, prefix=(), **options):
+    """Start the runtime as of a notebook; options go to `subprocess.run`."""
+    command = [*prefix, sys.executable, "-S", program(upto), *words]
     environment = {"PATH": os.environ["PATH"], "HOME": "/home/me"}
     settings = {"capture_output": True, "text": True, "timeout": 60, "env": environment, **options}
     return subprocess.run(command, **settings)
