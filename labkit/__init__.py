@@ -12,7 +12,7 @@ ROOMS = {
     "labkit.course.progress": ("progress",),
     "labkit.exercise.check": ("check", "hint", "solution"),
     "labkit.fork": ("forked",),
-    "labkit.look": ("Namespaces", "mounts_picture", "namespace_picture"),
+    "labkit.look": ("Namespaces", "layers_picture", "mounts_picture", "namespace_picture"),
     "labkit.procfs": ("mounts", "namespaces", "processes", "tree"),
     "labkit.shell": ("Shell",),
     "labkit.trace.record": ("record",),

@@ -1,10 +1,13 @@
-"""Looks at processes and mounts through `procfs`, and makes pictures of what it finds."""
+"""Looks at processes and mounts through `procfs`, at folders; makes pictures of what it finds."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from labkit import procfs
+from labkit.view.layers import LayersPicture
 from labkit.view.live import Live
 from labkit.view.mounts import MAX_LAYERS, Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from labkit.shell import Shell
 
 T = TypeVar("T")
+# How overlayfs marks a folder that hides those below it; `trusted.` is without `userxattr`.
+OPAQUE = {"user.overlay.opaque", "trusted.overlay.opaque"}
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,15 @@ def mounts_picture(
     return MountsPicture(tuple(targets), tuple(found))
 
 
+def layers_picture(**layers: str) -> LayersPicture:
+    """Look at folders that lie on each other, as overlayfs takes them; mounted or not.
+
+    Args:
+        **layers: the folders, the lowest first, by the names that they shall have.
+    """
+    return LayersPicture({name: dict(_walk(folder)) for name, folder in layers.items()})
+
+
 def container_in(tree: Sequence[tuple[int, procfs.Process]]) -> Container | None:
     """Return the container in a tree; None where all share this process's namespaces.
 
@@ -166,6 +180,24 @@ def _read(question: Callable[[], T]) -> T | None:
         return question()
     except OSError:
         return None
+
+
+def _walk(folder: str, base: str = "") -> Iterator[tuple[str, str]]:
+    """Each path in a layer with what the layer says by it, see LayersPicture."""
+    for entry in os.scandir(folder):
+        kind = _kind(entry)
+        yield base + entry.name, kind
+        if kind.endswith("folder"):
+            yield from _walk(entry.path, f"{base}{entry.name}/")
+
+
+def _kind(entry: "os.DirEntry[str]") -> str:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+        return "removed"
+    if not stat.S_ISDIR(status.st_mode):
+        return "file"
+    return "new folder" if OPAQUE & set(os.listxattr(entry.path)) else "folder"
 
 
 def _on(mounts: Sequence[procfs.Mount], target: str) -> list[procfs.Mount]:

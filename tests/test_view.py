@@ -3,17 +3,20 @@
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import threading
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from labkit import linux, mounts_picture, namespace_picture, procfs
+from labkit import layers_picture, linux, mounts_picture, namespace_picture, procfs
 from labkit.look import Namespaces
 from labkit.view import four_steps, namespaces
+from labkit.view.layers import MAX_ROWS, LayersPicture
 from labkit.view.live import Live
 from labkit.view.mounts import Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
@@ -497,6 +500,99 @@ def test_what_lies_below_the_readers_own_mount_is_left_out():
     ]
 
 
+# ---- layers
+
+
+def lay(folder):
+    """Fill two layers, the upper one by changes in a real overlay, and stay in that."""
+    for name in ("lower/etc/old", "lower/opt/tool", "upper", "work", "merged"):
+        os.makedirs(f"{folder}/{name}")
+    for name in ("etc/hosts", "etc/motd", "etc/old/a", "etc/passwd", "opt/tool/run", "<b>\n"):
+        Path(folder, "lower", name).touch()
+    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work,userxattr"
+    linux.mount("overlay", f"{folder}/merged", "overlay", 0, options)
+    os.chdir(f"{folder}/merged")
+    os.remove("etc/hosts")
+    Path("etc/motd").write_text("another")
+    shutil.rmtree("etc/old")
+    os.mkdir("etc/old")
+    shutil.rmtree("opt/tool")
+    Path("opt/tool").touch()
+    Path("new").touch()
+
+
+def test_layers_as_overlayfs_merges_them(tmp_path):
+    def body():
+        try:
+            lay(folder := f"{tmp_path}/disk")
+        except OSError:  # this disk is an overlay itself, as in most containers
+            linux.mount("none", folder := f"{tmp_path}/disk/work", "tmpfs")
+            lay(folder)
+        picture = layers_picture(lower=f"{folder}/lower", upper=f"{folder}/upper")
+        print(picture)
+        for path in picture.layers["lower"].keys() | picture.layers["upper"]:
+            assert os.path.lexists(path) == bool(picture.seen(path)), path
+        os.chdir("/")
+        linux.umount(f"{folder}/merged")
+        shutil.rmtree(folder)  # or nobody but root could remove work/work
+
+    assert in_sandbox(body) == MERGED
+
+
+MERGED = r"""
+               lower   upper       you see
+/<b>\n         file                lower
+/etc           folder  folder      lower, upper
+/etc/hosts     file    removed     nothing
+/etc/motd      file    file        upper
+/etc/old       folder  new folder  upper
+/etc/old/a     file                nothing
+/etc/passwd    file                lower
+/new                   file        upper
+/opt           folder  folder      lower, upper
+/opt/tool      folder  file        upper
+/opt/tool/run  file                nothing"""[1:]
+LAYERS = {
+    "three": LayersPicture(
+        {
+            "base": {"a": "folder", "a/x": "file", "b": "folder", "b/x": "file", "c": "file"},
+            "<b>": {"a": "new folder", "a/y": "file", "b": "file", "c": "folder", "c/x": "file"},
+            "名": {"a": "folder", "b": "folder", "b/y": "file", "c": "folder"},
+        }
+    ),
+    "long": LayersPicture({"W" * 64: {"m" * 255: "folder", f"{'m' * 255}/名\udcff": "file"}}),
+    "many": LayersPicture({"lower": {str(n): "file" for n in range(50)}, "upper": {}}),
+    "none": LayersPicture({}),
+}
+
+
+def test_in_several_layers_the_topmost_that_says_something_wins():
+    found = {path: ", ".join(LAYERS["three"].seen(path)) for path in LAYERS["three"].paths}
+    assert found == {
+        "a": "<b>, 名",
+        "a/x": "",
+        "a/y": "<b>",
+        "b": "名",
+        "b/x": "",
+        "b/y": "名",
+        "c": "<b>, 名",
+        "c/x": "<b>",
+    }
+
+
+@pytest.mark.parametrize("picture", LAYERS.values(), ids=LAYERS)
+def test_layers_in_words_and_in_html_are_the_same(picture):
+    found, text = Read(picture.html()), repr(picture).splitlines()
+    for line in text[1 : MAX_ROWS + 1]:
+        path, *words = re.split("  +", line)
+        assert " ".join(words) in " ".join(found.words)
+        assert any(fit_columns(word, 40) == path for word in found.words)
+    assert found.words.count("nothing") == repr(picture).count("nothing")
+    assert ("… and 10 more" in found.words) == ("… and 10 more" in text)
+    framed = found.classes.count("lk-shared") + found.classes.count("lk-own")
+    assert framed == sum(len(picture.seen(path)) for path in picture.paths[:MAX_ROWS])
+
+
 # ---- live
 
 
@@ -661,6 +757,7 @@ EVERYTHING = (
     [four_steps(), four_steps(1, 4)]
     + [form for picture in ODD.values() for form in (picture, picture.live())]
     + [mounts_of(one) for one in MOUNTS.values()]
+    + [*LAYERS.values()]
 )
 
 
