@@ -103,7 +103,7 @@ def candidates(folder: Path) -> dict[str, Callable[[], float]]:
     found["mydocker, version 3"] = process(own("05"), folder)
     found["mydocker, version 6"] = process(own("08"), folder)
     found[RUNTIME] = process(own("09"), folder)
-    found[RUN] = process([labkit, "run", true], folder)
+    found[RUN] = process([labkit, "run", "--upto", "09", true], folder)
     return found
 
 

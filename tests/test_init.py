@@ -555,7 +555,7 @@ def test_a_restarted_lab_kernel_ends_it(tmp_path):
     kernel = Kernel(tmp_path)
     try:
         kernel.run("from labkit.shell import Shell; shell = Shell()")
-        kernel.run(f"shell.send('{LABKIT} run -it --init sleep 1000\\r')")
+        kernel.run(f"shell.send('{' '.join(RUN)} -it --init sleep 1000\\r')")
         until(lambda: find(kernel.pids[0], "sleep"))
         pids = kernel.pids
         kernel.restart()

@@ -8,6 +8,8 @@ from labkit.course import workbook
 from labkit.course.run import MAIN, ROOTLESS
 from labkit.errors import CourseError
 
+IMAGES = "mydocker/image.py"
+
 
 def export(folder: str, upto: str | None, *, delivered: bool) -> str:
     """Write the runtime into a folder, and tell how to start it.
@@ -30,6 +32,8 @@ def export(folder: str, upto: str | None, *, delivered: bool) -> str:
         raise CourseError(f"no notebook up to {upto} holds {MAIN}")
     workbook.export(files, place)
     start = "python3 -m mydocker run -ti /bin/sh"
-    if upto is not None and int(upto) < ROOTLESS:  # it wants a root, and mounts that stay its own
+    if IMAGES in files:  # it wants an image in place of /bin/sh, and tells which there can be
+        start = "python3 -m mydocker help"
+    elif upto is not None and int(upto) < ROOTLESS:  # it wants a root, and mounts that stay its own
         start = f"unshare --map-root-user --mount {start}"
     return f"cd {shlex.quote(folder)} && {start}"
