@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ UNMASKED = (
 )
 
 ROOT = "a root of its own, from notebook 10 on: pivot_root and /sys in a user namespace"
+LAYERS = "layers, from notebook 11 on: overlayfs where your copies are"
+LATER = {ROOT: "09", LAYERS: "10"}  # how far one comes without
 
 
 class Report(dict[str, str]):
@@ -34,7 +37,7 @@ class Report(dict[str, str]):
     @property
     def healthy(self) -> bool:
         """Whether the labs can run, those up to notebook 09 at least."""
-        return not any(wrong for need, wrong in self.items() if need != ROOT)
+        return not any(wrong for need, wrong in self.items() if need not in LATER)
 
     def __repr__(self) -> str:
         """One line for each need."""
@@ -53,6 +56,7 @@ def check() -> Report:
             "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc": _no_sandbox(),
             "a container in it: clone with the five flags, with /proc": _no_container(),
             ROOT: _no_root(),
+            LAYERS: _no_layers(),
             "the tools ps, ip, unshare, mount and hostname": _missing_tools(),
             "a working folder that can be written": _read_only(),
         }
@@ -67,7 +71,8 @@ def main() -> int:
     report = check()
     print(report)
     can = "can" if report.healthy else "cannot"
-    how_far = " up to notebook 09" * bool(report[ROOT]) if report.healthy else " yet"
+    ends = [f" up to notebook {last}" for need, last in LATER.items() if report[need]]
+    how_far = (*ends, "")[0] if report.healthy else " yet"
     print(f"The labs {can} run here{how_far}.")
     return 0 if report.healthy else 1
 
@@ -111,6 +116,24 @@ def _no_root() -> str:
     return _why(lambda: sandbox.run(enter, session=True))
 
 
+def _no_layers() -> str:
+    def change() -> int:
+        with tempfile.TemporaryDirectory(prefix=".labkit-", dir=_working_folder()) as place:
+            os.chdir(place)
+            for name in ("lower", "lower/folder", "upper", "work", "merged"):
+                Path(name).mkdir()
+            layers = "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
+            linux.mount("overlay", "merged", "overlay", 0, layers)
+            try:  # a disk without attributes says so only here
+                Path("merged/folder").rmdir()
+                Path("merged/folder").mkdir()
+            finally:
+                linux.umount("merged")
+        return 0
+
+    return _why(lambda: sandbox.run(change, session=True))
+
+
 def _missing_tools() -> str:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not missing:
@@ -119,10 +142,16 @@ def _missing_tools() -> str:
     return f"{', '.join(missing)} not found. Cure: sudo apt install {packages}"
 
 
-def _read_only() -> str:
+def _working_folder() -> Path:
+    """Return that, or the one in which it will be made."""
     folder = Path(places.work_folder())
     while not os.path.lexists(folder):
         folder = folder.parent
+    return folder
+
+
+def _read_only() -> str:
+    folder = _working_folder()
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return ""
     return f"{folder} cannot be written by this user. Cure: LABKIT_MINE=/a/folder/of/yours"
@@ -133,7 +162,7 @@ def _why(experiment: Callable[[], int]) -> str:
     last = forked(experiment).strip().rpartition("\n")[2]
     said = last.rpartition("] ")[2]  # without "OSError: [Errno 1] "
     reason = said and _restriction(said)
-    return f"{said.partition(' Usually: ')[0]} {reason}" if reason else said
+    return f"{said.partition(' Usually: ')[0].rstrip('.')}. {reason}" if reason else said
 
 
 def _restriction(said: str) -> str:
@@ -141,6 +170,13 @@ def _restriction(said: str) -> str:
     status = _read("/proc/self/status")
     if not status:
         return "/proc does not show this process. Cure: sudo mount -t proc proc /proc"
+    if "'merged" in said and any(os.strerror(n) in said for n in (errno.EPERM, errno.ENODEV)):
+        return "Overlayfs is missing, or root's alone. Cure: Linux 5.11 or newer, modprobe overlay"
+    if "'merged" in said:
+        return (
+            f"{_working_folder()} lies on a disk that cannot hold them, such as an overlay (as in "
+            "a container), a share, or tmpfs before 6.6. Cure: LABKIT_MINE=/a/folder/elsewhere"
+        )
     targets = [mount.target for mount in procfs.mounts()]
     place = "/sys" if "mount('sysfs'" in said else "/proc"
     masked = re.search("mount.'(proc|sysfs)'", said) and os.strerror(errno.EPERM) in said

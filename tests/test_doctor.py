@@ -1,11 +1,13 @@
 """doctor: on a machine that forbids something, cause and cure are named."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from labkit import doctor, linux
 from tests.helpers.course import LABKIT, ROOT
 
 # Whoever runs the tests becomes root of a mount namespace in which the machine can be imitated.
@@ -74,13 +76,24 @@ def test_a_chroot_to_a_mount_point_is_guessed(tmp_path):
     assert "Usually this is a chroot, where the kernel refuses CLONE_NEWUSER. Cure:" in found[0]
 
 
-def without_a_root(folder, *lines):
-    """What doctor says where all notebooks up to 09 can run, and no later one."""
+def up_to(last, folder, *lines):
+    """What doctor finds wrong where all notebooks up to that one can run, and no later one."""
     status, output, errors = apart(folder, *lines)
     assert (status, errors) == (0, ""), errors
-    *_, wrong, end = [line for line in output.splitlines() if not line.startswith("✓")]
+    _, *wrong, end = [line for line in output.splitlines() if not line.startswith("✓")]
+    assert end == f"The labs can run here up to notebook {last}."
+    return "\n".join(wrong)
+
+
+def without_a_root(folder, *lines):
+    wrong = up_to("09", folder, *lines)
     assert wrong.startswith("✗ a root of its own, from notebook 10 on")
-    assert end == "The labs can run here up to notebook 09."
+    return wrong
+
+
+def without_layers(folder, *lines):
+    wrong = up_to("10", folder, *lines)
+    assert wrong.startswith("✗ layers, from notebook 11 on")
     return wrong
 
 
@@ -96,6 +109,42 @@ def test_a_masked_sys_is_named(tmp_path, user):
     wrong = without_a_root(tmp_path, mask, f"{user} {LABKIT} doctor")
     assert "Parts of /sys are masked (/sys/" in wrong
     assert "/sys/firmware), as in containers" in wrong
+
+
+@pytest.mark.parametrize("user", ["", ORDINARY])
+@pytest.mark.parametrize(
+    ("disk", "said"),
+    [
+        ("-t overlay none -o lowerdir=root,upperdir=upper,workdir=work", "Invalid argument"),
+        ("-t ramfs none", "Input/output error"),  # keeps no attributes, as tmpfs before Linux 6.6
+    ],
+)
+def test_a_disk_that_takes_no_layers_is_named(tmp_path, user, disk, said):
+    lines = (
+        "mkdir upper work disk",
+        f"mount {disk} disk",
+        "chmod 777 disk",
+        "export LABKIT_MINE=$PWD/disk",
+    )
+    wrong = without_layers(tmp_path, *lines, f"{user} {LABKIT} doctor", 'test -z "$(ls -A disk)"')
+    assert said in wrong
+    assert f". {tmp_path}/disk lies on a disk that cannot hold them, such as an overlay" in wrong
+    assert "Cure: LABKIT_MINE=/a/folder/elsewhere" in wrong
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENODEV])
+def test_a_kernel_without_overlayfs_is_named(monkeypatch, number):
+    def mount(source, target, fstype=None, *words):
+        if fstype == "overlay":
+            raise OSError(number, f"mount({source!r}, {target!r}): {os.strerror(number)}")
+        true(source, target, fstype, *words)
+
+    true = linux.mount
+    monkeypatch.setattr(linux, "mount", mount)
+    wrong = doctor.check()[doctor.LAYERS]
+    assert (
+        f"{os.strerror(number)}. Overlayfs is missing, or root's alone. Cure: Linux 5.11" in wrong
+    )
 
 
 @pytest.mark.parametrize("user", ["", ORDINARY])
