@@ -1,5 +1,5 @@
 # `make` lists what there is. PYTHON=python3.13 picks the interpreter.
-.PHONY: help setup test-tools dev lint lab check test test-platform steady guards box test-vm bench picture notebooks lock clean
+.PHONY: help setup test-tools dev site-tools lint lab check test test-platform steady guards box test-vm bench picture site links notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -22,6 +22,8 @@ help:
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
+	@echo "make site       the course as pages for a browser, with its verified outputs, into build/site"
+	@echo "make links      follow the links that lead from it to other places (needs network)"
 	@echo "make lock       renew the locks in setup/ from pyproject.toml (needs uv)"
 	@echo "make clean      remove .venv and build/; your work in mine/ stays"
 
@@ -29,7 +31,8 @@ help:
 setup: PARTS := lab
 test-tools: PARTS := lab test
 dev: PARTS := lab test dev
-setup test-tools dev:
+site-tools: PARTS := lab test dev site
+setup test-tools dev site-tools:
 	@command -v $(START) >/dev/null || { echo "make: there is no $(START) here. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(START) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(START) is $$($(START) -V 2>&1), the course needs Python 3.11 or newer. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
 	@$(START) setup/install.py $(PARTS)
@@ -43,7 +46,7 @@ lint: dev
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
 	$(if $(wildcard classroom),@said=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$said"; exit 1; })
-	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup tests tools conftest.py)
+	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup site/conf.py tests tools conftest.py)
 
 # pytest, without a grammar of addresses that jsonschema would build: a second of each start.
 PYTEST := $(BIN)/python -c 'import sys; sys.modules["rfc3987_syntax"] = None; import pytest; sys.exit(pytest.main())' --nbval -q
@@ -52,7 +55,7 @@ check: lint
 
 # Both cores, one file at a time on each; ARGS="-k mouse" goes to pytest.
 ALL := -n auto --dist loadfile --durations 10
-test: lint
+test: lint $(if $(wildcard site),site)
 	@$(PYTEST) $(ALL) --junitxml build/junit.xml $(ARGS)
 
 test-platform: test-tools
@@ -83,6 +86,17 @@ bench: dev
 picture: dev
 	@$(BIN)/python -m tests.picture
 
+# One folder has all pages, so that they find each other; a link that leads nowhere is an error.
+PAGES := README.md CONTRIBUTING.md docs notebooks site/index.md
+SPHINX := $(BIN)/python -m sphinx -q -E -W --keep-going -c site -d build/doctrees build/pages
+site: site-tools
+	@rm -rf build/pages && mkdir -p build/pages && cp -rp $(PAGES) build/pages
+	@$(SPHINX) build/site
+	@echo "build/site/index.html is the course as pages"
+
+links: site
+	@$(SPHINX) -b linkcheck build/links
+
 notebooks: setup
 	@$(BIN)/python -m tools.save $(NN)
 
@@ -92,6 +106,7 @@ lock:
 	$(COMPILE) --group setup -o setup/lab.lock pyproject.toml
 	$(COMPILE) --group test --constraint setup/lab.lock -o setup/test.lock
 	$(COMPILE) --group dev --constraint setup/lab.lock --constraint setup/test.lock -o setup/dev.lock
+	$(COMPILE) --group site --constraint setup/lab.lock --constraint setup/test.lock --constraint setup/dev.lock -o setup/site.lock
 	echo uv | $(COMPILE) -o setup/uv.lock -
 
 clean:
