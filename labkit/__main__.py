@@ -45,8 +45,8 @@ def main() -> int:
 
 
 def _call(words: Sequence[str]) -> int:
-    if words and words[0] == "run":  # what stands behind it is the runtime's
-        return run(words[1:])
+    if words and words[0] in ("run", "mydocker"):  # what stands behind it is the runtime's
+        return run(words)
     try:
         options = _parser().parse_args(words)
     except SystemExit as end:  # help was asked for, or words were wrong; both were answered
@@ -80,7 +80,9 @@ def _parser() -> ArgumentParser:
 
 
 def _add_learners_commands(command: Callable[..., ArgumentParser]) -> None:
-    command("run", lambda _: run(()), "start a container with the runtime that the notebooks hold")
+    start = "start a container with the runtime that the notebooks hold"
+    command("run", lambda _: run(["run"]), start)
+    command("mydocker", lambda _: run(["mydocker"]), "call that runtime with any words of its own")
     one = command(
         "export", export, "write the runtime into a folder, where it runs without the course"
     )
@@ -121,7 +123,7 @@ def _add_instructors_commands(command: Callable[..., ArgumentParser]) -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """`labkit run`: start a container."""
+    """`labkit run`: start a container; `labkit mydocker`: call the runtime."""
     from labkit.course.run import run as start
 
     return start(words)

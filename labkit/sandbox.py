@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from labkit import linux
+from labkit import linux, places
 
 CAP_SYS_ADMIN = 21  # linux/capability.h
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -108,6 +108,7 @@ def become_kernel(words: Sequence[str]) -> NoReturn:
         "LC_ALL": "C.UTF-8",
         # As in an activated virtual environment: `python3` in a cell is the kernel's own.
         "PATH": os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath),
+        "MYDOCKER_DATA": f"{places.mine()}/images",
         "PYTHON_COLORS": "0",  # of tracebacks, from 3.13 on: ipykernel forces colours
         # Inside there is no such PID as the one that is set, and ipykernel would end at once. The
         # launcher watches that; PID 1 is the parent here, which ipykernel takes for one that stays.

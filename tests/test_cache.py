@@ -197,6 +197,17 @@ def test_edits_in_quick_succession_are_seen(whole):
             assert labkit(whole, "run").stdout == f"{number}\n"
 
 
+def test_the_runtime_gets_all_words_and_a_place_for_its_images(whole):
+    say = "*__import__('sys').argv[1:], __import__('os').environ['MYDOCKER_DATA']"
+    book(whole, "02-two.ipynb", SOURCE.format(say))
+    data = f"{whole.parent}/images"
+    assert labkit(whole, "run", "-i", "tiny").stdout == f"run -i tiny {data}\n"
+    for _ in range(2):
+        assert labkit(whole, "mydocker", "image", "list").stdout == f"image list {data}\n"
+    other = {"env": os.environ | {"MYDOCKER_DATA": "/other"}}
+    assert labkit(whole, "mydocker", **other).stdout == "/other\n"
+
+
 FULL = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
 
 

@@ -120,9 +120,9 @@ def test_a_delivered_notebook_never_sees_a_learners_edit(course):
     assert "os.fork()" in (course / "mine" / "work/04/mydocker/init.py").read_text()
 
 
-def labkit_run(course, *words):
+def labkit_run(course, *words, name="run"):
     environment = os.environ | {"PYTHONPATH": str(course), "LABKIT_MINE": str(course / "mine")}
-    command = [sys.executable, "-m", "labkit", "run", *words]
+    command = [sys.executable, "-m", "labkit", name, *words]
     return subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True)
 
 
@@ -139,6 +139,8 @@ def test_labkit_run_names_the_edit_and_offers_the_delivered_version(course, brok
     offer = "Without your edits: labkit run --delivered --upto 05 /bin/true\n"
     assert run.stderr.endswith(offer)
     assert labkit_run(course, "--delivered", "--upto", "05", "/bin/true").returncode == 0
+    said = labkit_run(course, "--upto=05", "run", "true", name="mydocker").stderr
+    assert said.endswith("edits: labkit mydocker --delivered --upto=05 run true\n")
 
 
 @pytest.mark.parametrize("words", [[], ["--delivered"]])

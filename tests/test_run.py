@@ -40,6 +40,16 @@ def test_who_is_pid_1(upto, prefix):
         assert found == [("1", "0", "/bin/sh")]
 
 
+@pytest.mark.parametrize("upto", ["--upto=03", "--upto=10"])
+def test_other_words_than_run_reach_the_runtime_too(upto):
+    run = labkit("mydocker", upto, "run", "-ti", "/bin/sh", input="echo $((6 * 7)); exit\n")
+    assert "42" in run.stdout
+    assert "mydocker run [" in labkit("mydocker", upto).stdout
+    run = labkit("mydocker", upto, "no-such", "-h")
+    assert "unknown command no-such" in run.stdout + run.stderr
+    assert run.returncode == 1
+
+
 @pytest.mark.parametrize("upto", ["03", "04", "05"])
 def test_the_spelling_of_01_1_is_taken_from_02_on(upto):
     run = labkit("run", "--upto", upto, "-it", "/bin/sh", input="echo $((6 * 7)); exit\n")

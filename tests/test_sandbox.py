@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import procfs
+from labkit import places, procfs
 from tests.answers.stub import solution
 from tests.helpers.processes import ORDINARY, Kernel, gone, machine, until
 
@@ -90,8 +90,10 @@ def test_what_was_set_for_its_starter_does_not_change_what_a_lab_prints(tmp_path
     kept = kernel.run(f"print(*(f'{{k}}={{v}}' for k, v in os.environ.items() if k in {settings}))")
     program = kernel.run(f"print(subprocess.getoutput('python3 {tmp_path}/program.py'))")
     autocall = kernel.run("print(get_ipython().autocall)")
+    images = kernel.run("print(os.environ['MYDOCKER_DATA'])")
     kernel.end()
     assert autocall == "0"
+    assert images == f"{places.mine()}/images"
     where = [f"HOME={tmp_path}", "PYTHONPATH=/nosuch/path", "TZ=Asia/Kolkata"]
     assert sorted(kept.split()) == where
     assert program.startswith("für\n")

@@ -52,12 +52,12 @@ def where(files: dict[str, Source], text: str) -> str:
 
 
 def fault(error: Exception, upto: str | None, words: Sequence[str], folder: str) -> str:
-    """Tell what an error of `labkit run` was, where it was, whose it is, and what helps.
+    """Tell what an error of the runtime was, where it was, whose it is, and what helps.
 
     Args:
         error: what it caught.
         upto: the notebook whose runtime it is, None for the last.
-        words: behind `labkit run`.
+        words: behind `labkit`, such as "run" and what follows.
         folder: of the notebooks, as `workbook.notebooks` takes it.
     """
     runtimes = []
@@ -74,5 +74,5 @@ def fault(error: Exception, upto: str | None, words: Sequence[str], folder: str)
     if mine and not edits(mine, delivered):
         what += " Nobody edited the runtime, so this is a fault of the course; please report it."
     elif MAIN in delivered:
-        what += f" Without your edits: labkit run --delivered {shlex.join(words)}"
+        what += f" Without your edits: labkit {words[0]} --delivered {shlex.join(words[1:])}"
     return what

@@ -1,4 +1,4 @@
-"""`labkit run`: calls the runtime as it stands after a notebook, early ones in a sandbox.
+"""`labkit run`, `labkit mydocker`: call the runtime of the notebooks, early ones in a sandbox.
 
 It should take no longer than a container, so nothing is imported before it is needed.
 """
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE = """usage: labkit run [--upto NN] [--delivered] [OPTION …] COMMAND [ARGUMENT …]
+       labkit mydocker [--upto NN] [--delivered] [WORD …]
+
+The first starts a container. The second hands all words on to the runtime: `labkit mydocker run`
+is the first, and without a word it says which commands there are.
 
   --upto NN     the runtime as it stands after notebook NN; without it, the finished one
   --delivered   from the notebooks as they were delivered, not from your copies
@@ -30,10 +34,10 @@ ROOTLESS = 9  # the notebook from which on the runtime needs no sandbox
 
 
 def run(words: Sequence[str]) -> int:
-    """Do what stands behind `labkit run`; return the exit status.
+    """Do what stands behind `labkit`; return the exit status.
 
     Args:
-        words: options of ours, then the runtime's own words.
+        words: "run" or "mydocker", options of ours, then the runtime's own words.
 
     Raises:
         CourseError: no runtime can be assembled.
@@ -43,10 +47,11 @@ def run(words: Sequence[str]) -> int:
     while (null := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(null)
-    if words and words[0] in ("-h", "--help"):
+    name, *rest = words
+    if rest and rest[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    upto, notebooks, rest = None, places.mine(), list(words)
+    upto, notebooks = None, places.mine()
     while rest and rest[0].partition("=")[0] in ("--upto", "--delivered"):
         option, equals, value = rest.pop(0).partition("=")
         if option == "--delivered":
@@ -54,14 +59,14 @@ def run(words: Sequence[str]) -> int:
         elif equals or rest:
             upto = value if equals else rest.pop(0)
         else:
-            return fail("run: --upto wants the number of a notebook, such as 03", 2)
+            return fail(f"{name}: --upto wants the number of a notebook, such as 03", 2)
     found = cache.find(upto) if notebooks == places.mine() else ""
     folder = found or _assemble(upto, words, notebooks)
     program = f"{folder}/start.py"
 
     def start() -> int:
         # As if Python had been started so: versions 1 to 5 start themselves again by these words.
-        sys.argv = [program, "run", *rest]
+        sys.argv = [program, *["run"] * (name == "run"), *rest]
         sys.orig_argv = [sys.executable, "-S", *sys.argv]
         sys.path.insert(0, folder)
         try:
@@ -71,10 +76,11 @@ def run(words: Sequence[str]) -> int:
         except Exception as error:
             from labkit.course.edits import fault
 
-            return fail(f"run: {fault(error, upto, words, notebooks)}")
+            return fail(f"{name}: {fault(error, upto, words, notebooks)}")
 
     # A sandbox between the two would only be in the way of signals and job control.
     if upto is None or int(upto) >= ROOTLESS:
+        os.environ.setdefault("MYDOCKER_DATA", f"{places.mine()}/images")
         return start()
     from labkit import sandbox
 
