@@ -177,6 +177,22 @@ def test_work_of_any_name_is_saved(vagrant):
     assert run.stdout.startswith("info: Saved 6 files in ")
 
 
+def test_images_and_what_an_overlay_left_are_not_the_learners_work(vagrant):
+    (vagrant.mine / "images").mkdir()
+    (vagrant.mine / "images" / "mine.png").write_text("mine")
+    for name in ("images", "layers/abc/usr/bin", "containers"):
+        (vagrant.mine / "work/12/data" / name).mkdir(parents=True)
+    (vagrant.mine / "work/12/data/layers/abc/bin").symlink_to("usr/bin")
+    (vagrant.mine / "work/12/answer.md").write_text("mine")
+    (vagrant.mine / "work/11/work/work").mkdir(parents=True)
+    (vagrant.mine / "work/11/work/work/x").write_text("a file that never is there")
+    (vagrant.mine / "work/11/work/work").chmod(0)
+    run = vagrant.call("save_work", words=["destroy"])
+    (vagrant.mine / "work/11/work/work").chmod(0o700)
+    assert run.returncode == 0, run.stderr
+    assert vagrant.saved() == {"images/mine.png": "mine", "work/12/answer.md": "mine"}
+
+
 def test_what_is_no_text_is_saved_as_it_is(vagrant):
     content = bytes(range(256))
     (vagrant.mine / "picture.png").write_bytes(content)
