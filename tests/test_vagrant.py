@@ -16,7 +16,6 @@ import sys
 import tarfile
 import threading
 import time
-import warnings
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -26,6 +25,7 @@ import pytest
 from tests import vm, vm_host
 from tests.helpers.browser import free_port
 from tests.helpers.course import ROOT
+from tests.helpers.tools import needed
 
 # Reads one JSON line: what the machine is like, and which of ClassVM's methods to call.
 DRIVER = """
@@ -76,16 +76,6 @@ NAMES = [
     f"{'长' * 80}.md",
     f"{'d' * 90}/{'f' * 90}",
 ]
-
-
-def needed(tool, package):
-    """The test is skipped where there is no such tool, and says so; CI has to install it."""
-    if not shutil.which(tool):
-        said = f"{tool} not found, so not tested. On Debian and Ubuntu: apt install {package}"
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        warnings.warn(said, stacklevel=2)
-        pytest.skip(said)
 
 
 class Vagrant:
