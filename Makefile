@@ -1,5 +1,5 @@
 # `make` lists what there is. PYTHON=python3.13 picks the interpreter.
-.PHONY: help setup test-tools dev site-tools lint lab check test test-platform steady guards box test-vm bench picture site links notebooks lock clean
+.PHONY: help setup test-tools dev site-tools lint lab check test test-platform steady guards box test-vm bench picture recording site links notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -22,6 +22,7 @@ help:
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
+	@echo "make recording  record the site's first page again, in a learner's JupyterLab (needs Chromium)"
 	@echo "make site       the course as pages for a browser, with its verified outputs, into build/site"
 	@echo "make links      follow the links that lead from it to other places (needs network)"
 	@echo "make lock       renew the locks in setup/ from pyproject.toml (needs uv)"
@@ -96,6 +97,9 @@ site: site-tools
 
 links: site
 	@$(SPHINX) -b linkcheck build/links
+
+recording: site-tools
+	@$(BIN)/python -m tests.recording
 
 notebooks: setup
 	@$(BIN)/python -m tools.save $(NN)

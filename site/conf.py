@@ -21,7 +21,7 @@ myst_heading_slug_func = "tools.site.anchor"
 
 html_title = "mydocker"
 html_theme = "furo"
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "recording.webp"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False

@@ -91,6 +91,24 @@ def test_a_page_asks_no_other_server(blank, server, name):
     assert [url for url in asked if not url.startswith((server, "data:"))] == []
 
 
+def test_the_recording_is_short_and_plays_when_one_asks(visited):
+    from PIL import Image, ImageSequence
+
+    path = SITE / "_static" / "recording.webp"
+    seconds = 0
+    for frame in ImageSequence.Iterator(Image.open(path)):
+        frame.load()  # or its duration is not known
+        seconds += frame.info["duration"] / 1000
+    assert 0 < seconds <= 30
+    assert path.stat().st_size <= 2_000_000
+    page = visited("index.html")
+    recording = page.locator(".recording img")
+    assert not recording.is_visible()
+    page.get_by_text("Watch it happen").click()
+    page.wait_for_function("document.querySelector('.recording img').naturalWidth > 0")
+    assert recording.is_visible()
+
+
 def test_a_solution_is_folded_until_one_asks(visited):
     page = visited(THIRD)
     solution = page.get_by_text("%%solution 03.2")
