@@ -3,11 +3,14 @@
 import contextlib
 import importlib.util
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.helpers import browser
 from tests.helpers.course import LABKIT
+from tests.helpers.images import Who
 from tests.helpers.runtime import RUN, make_root
 
 BOOKS = "mine"  # beside the course in `lab_folder`
@@ -132,3 +135,35 @@ def opened(visit, lab_folder):
         return notebook
 
     return open_cells
+
+
+KINDS = ["root", "one ID", "more IDs"]
+
+
+@pytest.fixture(params=KINDS)
+def mydocker(request):
+    yield from someone(request.param)
+
+
+@pytest.fixture
+def root():
+    yield from someone("root")
+
+
+def someone(kind):
+    """A user; what it did must leave no process and no mount."""
+    mounts = Path("/proc/self/mountinfo").read_text()
+    who = Who(kind)
+    yield who
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert not [
+        p for p in Path("/proc").glob("[0-9]*/environ") if str(who.data).encode() in readable(p)
+    ]
+    shutil.rmtree(who.folder)
+
+
+def readable(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
