@@ -259,7 +259,7 @@ def test_a_link_in_the_image_leads_no_volume_out(root, tmp_path):
     (tmp_path / "mark").write_text("")
     for target in ("/out/below", "/abs/below", "/out", "/bin/../out/x", "/proc/self/cwd/x"):
         message = root.refusal("run", "-v", f"{tmp_path}:{target}", "x", "true")
-        assert "has a link in it" in message
+        assert "has a link" in message
     assert not Path("/etc/below").exists()
 
 
