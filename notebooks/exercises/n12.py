@@ -1,19 +1,35 @@
-"""Notebook 12: images."""
+"""Notebook 12: images that others made."""
 
+import gzip
 import hashlib
 import io
 import json
+import random
 import secrets
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
 from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
-from labkit.exercise.observe import expect, observed
+from labkit.exercise.observe import expect
 
-PROGRAMS = ("sh", "rm", "sleep")
 REF_NAME = "org.opencontainers.image.ref.name"
+LINK = tarfile.SYMTYPE
+HONEST: tuple[tuple[tuple[str, str], ...], ...] = (  # each a tar: names, and what the links say
+    (("bin/busybox", ""), ("bin/sh", "/bin/busybox")),
+    (("etc/notes..txt", ""), ("..data", "")),
+    (("etc/mtab", "../proc/mounts"), ("etc/host", "")),
+    (("etc/localtime", "../../../usr/share/zoneinfo/UTC"), ("etc/localtime.old", "")),
+    (("./usr/bin/env", ""), ("usr/./lib/x", "")),
+    (("usr/lib/../share/x", ""),),
+)
+EVIL: tuple[tuple[tuple[str, str], ...], ...] = (
+    (("etc/passwd", ""), ("../passwd", "")),
+    (("usr/../../x", ""),),
+    (("/etc/cron.d/x", ""),),
+    (("door", ".."), ("door/x", "")),
+    (("tmp", "/tmp"), ("etc/x", ""), ("tmp/x", "")),
+    (("usr/share/door", "../../.."), ("usr/share/door/x/y", "")),
+)
 
 
 @exercise(
@@ -27,7 +43,7 @@ def a_secret_that_was_removed(answer: Answer) -> str:
     """The answer has read a file that the image's upper layer removes."""
     word = f"word-{secrets.token_hex(8)}"
     layers = [_tar({"etc/secret": word, "etc/motd": "hello"}), _tar({"etc/.wh.secret": ""})]
-    _write_layout(answer.folder / "leaky", layers)
+    _write_layout(answer.folder / "leaky", "leaky", layers)
     (secret,) = answer.values("secret")
     wanted = "the word that stood in `/etc/secret`"
     expect(isinstance(secret, str), wanted, type(secret).__name__, "A text: `….decode()`.")
@@ -39,117 +55,90 @@ def a_secret_that_was_removed(answer: Answer) -> str:
 @exercise(
     "12.2",
     PYTHON,
-    "Notebook 11 wrote such a layout; `put` and the two dictionaries are what you need.",
-    "`rootfs.diff_ids` and the manifest's `layers` list both layers, the lower one first. The name "
-    "of a whiteout is `bin/.wh.rm`.",
-    "`base.tar` is a layer as it is: `put(open('base.tar', 'rb').read())`.",
+    "`..` in a name is one way, a name that begins with `/` another. What does a link do?",
+    "A link does harm only where a later name goes through it. `os.path.normpath` takes `a/../b` "
+    "for `b`.",
+    "Keep the names of the links so far. Is one of them the beginning of this member's path?",
 )
-def a_layout_by_hand(answer: Answer) -> str:
-    """What the answer wrote is loaded, and a container on it shows both layers."""
-    paths = {f"bin/{name}": str(shutil.which(name)) for name in PROGRAMS}
-    said = subprocess.run(["ldd", *paths.values()], capture_output=True, text=True).stdout
-    needed = {word for word in said.split() if word[0] == "/" and word[-1] != ":"}
-    base = {
-        name: Path(path).read_bytes() for name, path in {**paths, **{p: p for p in needed}}.items()
-    }
-    (answer.folder / "base.tar").write_bytes(
-        _tar({name.lstrip("/"): data for name, data in base.items()})
-    )
-    with answer.start() as run:
-        run.wait()
-    expect((answer.folder / "out/index.json").is_file(), "`out/index.json`", "no such file")
-    env = ("env", f"MYDOCKER_DATA={answer.folder / 'data'}", *MYDOCKER)
-    with answer.command(*env, "load", "-i", "out") as run:
-        run.wait()
-    expect(
-        run.status == 0,
-        "a layout that `mydocker load` takes",
-        run.summary(),
-        "It says what it lacks.",
-    )
-    names = sorted(path.name for path in (answer.folder / "data/images").iterdir())
-    expect("mine" in names, "an image `mine`", ", ".join(names))
-    hint = "Are both layers in both lists, the lower one first?"
-    with observed(
-        answer.command(*env, "run", "mine", "sleep", "1000"), "a `sleep 1000` on `mine`", hint
-    ) as (_, sleep):
-        root = Path(f"/proc/{sleep.pid}/root")
-        there = sorted(path.name for path in (root / "bin").iterdir())
-        hint = "`bin/.wh.rm` in the upper layer says it."
-        expect("rm" not in there, "no `/bin/rm`", f"{', '.join(there)} in `/bin`", hint)
-        expect(
-            "sh" in there,
-            "`/bin/sh` from below",
-            f"{', '.join(there)} in `/bin`",
-            "Only `rm` goes.",
-        )
-        motd = root / "etc/motd"
-        text = motd.read_text() if motd.is_file() else ""
-        expect("hello" in text, "`hello` in `/etc/motd`", repr(text), "A file of your upper layer.")
-    lists = _manifest(answer.folder / "data/images/mine")["layers"]
-    expect(len(lists) == 2, "an image of two layers", f"{len(lists)}", "`base.tar` stays as it is.")
-    return "a container on two layers, one of them made by hand"
+def those_that_lead_out(answer: Answer) -> str:
+    """The answer names the tars that would put a file outside their folder, and no other."""
+    (tars := answer.folder / "tars").mkdir()
+    kinds = [*((files, False) for files in HONEST * 2), *((files, True) for files in EVIL)]
+    kinds += [(EVIL[3], True), (HONEST[0], False)]
+    random.shuffle(kinds)
+    wanted = {}
+    for number, (files, leads_out) in enumerate(kinds):
+        wanted[f"{number:02}.tar"] = files if leads_out else ()
+        (tars / f"{number:02}.tar").write_bytes(_tar(dict(files), link=True))
+    (evil,) = answer.values("evil")
+    names = "the names of the tars that lead out"
+    expect(isinstance(evil, (set, list, tuple)), names, type(evil).__name__, "A set of names.")
+    found = {str(name) for name in evil}
+    for name, files in wanted.items():
+        members = ", ".join(f"{path} -> {link}" if link else path for path, link in files)
+        hint = f"It holds {members}."
+        expect(not files or name in found, names, f"{name} is not among them", hint)
+        hint = "It stays inside. (`..` may be part of a name; not every link is gone through.)"
+        expect(files or name not in found, names, f"{name} is among them", hint)
+    return "tars that lead out by a name or by a link, told from those that do not"
 
 
 @exercise(
     "12.3",
     "mydocker/commands.py",
-    "Which part of an image says what its containers run, and with which variables?",
-    "The configuration's `config` has one more key for it; `image.py` reads it.",
-    '`"WorkingDir": "/tmp"`',
+    "Which blob lists the layers, and what else does it say about each?",
+    '`find(name).manifest["layers"]` is a list; each has its `size`.',
+    'sum(layer["size"] for layer in find(name).manifest["layers"])',
 )
-def where_it_starts(answer: Answer) -> str:
-    """A container on a built image starts in /tmp, since the image says so."""
+def how_much_it_is(answer: Answer) -> str:
+    """`image list` ends each line with the sum of the layers' sizes."""
     env = ("env", f"MYDOCKER_DATA={answer.folder / 'data'}", *MYDOCKER)
-    with answer.command(*env, "image", "build", "x", *PROGRAMS) as run:
+    sizes = {}
+    for name, count in (("one", 1), ("three", 3)):
+        layers = [_tar({f"f{n}": "x" * random.randrange(99999)}) for n in range(count)]
+        if name == "three":
+            layers[1] = gzip.compress(layers[1])
+        sizes[name] = sum(map(len, layers))
+        _write_layout(answer.folder / name, name, layers)
+        with answer.command(*env, "load", "-i", name) as run:
+            run.wait()
+        hint = "`load` must work as before."
+        expect(run.status == 0, "an image that is loaded", run.summary(), hint)
+    with answer.command(*env, "image", "list") as run:
         run.wait()
-    expect(
-        run.status == 0, "an image that `build` makes", run.summary(), "Does it still build one?"
-    )
-    command = answer.command(*env, "run", "x", "sleep", "1000")
-    with observed(command, "a `sleep 1000` on the image") as (_, sleep):
-        found = str(Path(f"/proc/{sleep.pid}/cwd").readlink())
-        hint = "The key stands in `config`, beside `Cmd`."
-        expect(found == "/tmp", "a container that starts in `/tmp`", f"one in `{found}`", hint)
-    image = answer.folder / "data/images/x"
-    entry = json.loads((image / "index.json").read_text())["manifests"][0]
-    manifest = json.loads((image / "blobs/sha256" / entry["digest"][7:]).read_text())
-    config = json.loads((image / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text())
-    said = str(config["config"].get("WorkingDir", "nothing"))
-    hint = "An image of somebody else's must start where it did."
-    expect(said == "/tmp", "an image that says `/tmp`", f"one that says {said}", hint)
-    return "an image that says where its containers start"
+    said = {line.split()[0]: line.split()[-1] for line in run.output.splitlines() if line.strip()}
+    for name, size in sizes.items():
+        wanted = f"{size} at the end of the line of an image with these layers"
+        hint = "As they were sent: `size` in the manifest, of all layers of the image."
+        expect(said.get(name) == str(size), wanted, f"`{said.get(name, 'no such line')}`", hint)
+    return "what each image is, in bytes, as it was sent"
 
 
-def _tar(files: dict[str, str | bytes]) -> bytes:
+def _tar(files: dict[str, str], link: bool = False) -> bytes:
+    """Make a tar of files and what they hold, or of links and where they lead."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
+        for name, text in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.mode = len(data), 0o755
-            archive.addfile(member, io.BytesIO(data))
+            if link and text:
+                member.type, member.linkname, text = LINK, text, ""
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
     return out.getvalue()
 
 
-def _write_layout(folder: Path, layers: list[bytes]) -> None:
-    blobs = folder / "blobs/sha256"
-    blobs.mkdir(parents=True)
+def _write_layout(folder: Path, name: str, layers: list[bytes]) -> None:
+    (blobs := folder / "blobs/sha256").mkdir(parents=True)
 
-    def put(data: bytes) -> dict[str, str]:
+    def put(data: bytes) -> dict[str, object]:
         digest = hashlib.sha256(data).hexdigest()
         (blobs / digest).write_bytes(data)
-        return {"digest": f"sha256:{digest}"}
+        return {"digest": f"sha256:{digest}", "size": len(data)}
 
-    put_layers = [put(data) for data in layers]
-    config = {"rootfs": {"diff_ids": [layer["digest"] for layer in put_layers]}}
-    manifest = {"config": put(json.dumps(config).encode()), "layers": put_layers}
-    entry = {**put(json.dumps(manifest).encode()), "annotations": {REF_NAME: "leaky"}}
+    tars = [gzip.decompress(layer) if layer[:1] == b"\x1f" else layer for layer in layers]
+    diffs = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in tars]
+    config = put(json.dumps({"rootfs": {"diff_ids": diffs}}).encode())
+    manifest = put(json.dumps({"config": config, "layers": [*map(put, layers)]}).encode())
+    entry = {**manifest, "annotations": {REF_NAME: name}}
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (folder / "index.json").write_text(json.dumps({"manifests": [entry]}))
-
-
-def _manifest(folder: Path) -> dict[str, list[object]]:
-    entries = json.loads((folder / "index.json").read_text())["manifests"]
-    digest = next(entry["digest"] for entry in entries if "mine" in entry["annotations"].values())
-    found: dict[str, list[object]] = json.loads((folder / "blobs/sha256" / digest[7:]).read_text())
-    return found

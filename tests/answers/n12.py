@@ -9,15 +9,26 @@ WRONG = {
         ("print('word-0')", "Write `secret = …`"),
     ],
     "12.2": [
-        ("print('done')", "no such file"),
-        (solved("12.2", '"bin/.wh.rm"', '"bin/rm"'), "`bin/.wh.rm`"),
-        (solved("12.2", '"layers": layers', '"layers": layers[:1]'), "It says what it lacks"),
-        (solved("12.2", "layers = [base, top]", "layers = [top, base]"), "no `/bin/rm`"),
-        (solved("12.2", "layers = [base, top]", "layers = [base]"), "no `/bin/rm`"),
-        (solved("12.2", ': "mine"', ': "yours"'), "an image `mine`"),
+        (stub("12.2"), "is not among them"),
+        ("evil = 3", "A set of names"),
+        ("import os\nevil = set(os.listdir('tars'))", "It stays inside"),
+        (solved("12.2", "if member.issym()", "if False"), "It holds"),
+        (solved("12.2", "os.path.normpath(member.name)", "member.name"), "It holds"),
+        (
+            solved("12.2", 'links["/".join(parts)] = member.linkname', "return True"),
+            "It stays inside",
+        ),
     ],
     "12.3": [
-        (stub("12.3"), "beside `Cmd`"),
-        (solved("12.3", '"WorkingDir": "/tmp"', '"WorkDir": "/tmp"'), "beside `Cmd`"),
+        (stub("12.3"), "As they were sent"),
+        (
+            solved(
+                "12.3",
+                'for layer in image.manifest["layers"]',
+                'for layer in image.manifest["layers"][:1]',
+            ),
+            "As they were sent",
+        ),
+        (solved("12.3", "{size:>12}", "{size / 1e6:>12}"), "As they were sent"),
     ],
 }
