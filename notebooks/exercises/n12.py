@@ -72,7 +72,7 @@ def those_that_lead_out(answer: Answer) -> str:
         (tars / f"{number:02}.tar").write_bytes(_tar(dict(files), link=True))
     (evil,) = answer.values("evil")
     names = "the names of the tars that lead out"
-    expect(isinstance(evil, (set, list, tuple)), names, type(evil).__name__, "A set of names.")
+    expect(isinstance(evil, list), names, type(evil).__name__, "A list of names.")
     found = {str(name) for name in evil}
     for name, files in wanted.items():
         members = ", ".join(f"{path} -> {link}" if link else path for path, link in files)

@@ -10,8 +10,8 @@ WRONG = {
     ],
     "12.2": [
         (stub("12.2"), "is not among them"),
-        ("evil = 3", "A set of names"),
-        ("import os\nevil = set(os.listdir('tars'))", "It stays inside"),
+        ("evil = 3", "A list of names"),
+        ("import os\nevil = os.listdir('tars')", "It stays inside"),
         (solved("12.2", "if member.issym()", "if False"), "It holds"),
         (solved("12.2", "os.path.normpath(member.name)", "member.name"), "It holds"),
         (
