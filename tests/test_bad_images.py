@@ -202,6 +202,25 @@ def test_no_layout_at_all(mydocker, tmp_path):
         refused(mydocker, None, mydocker.home / path)
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "fifo in a tar", "link in a tar"])
+@pytest.mark.parametrize("name", ["blobs/sha256/" + "1" * 64, "index.json"])
+def test_files_that_are_none_in_a_layout(mydocker, name, kind):
+    folder = mydocker.home / "bad"
+    layout(folder, [tar(*busybox())])
+    path = folder / name
+    path.unlink(missing_ok=True)
+    if kind.startswith("fifo"):
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    if kind.endswith("tar"):
+        subprocess.run(["tar", "-cf", f"{folder}.tar", "-C", folder, "."], check=True)
+        folder = folder.with_suffix(".tar")
+    assert refused(mydocker, folder) == f"{name} in the layout is no plain file"
+
+
 def test_more_layers_than_a_mount_takes(root):
     layout(root.home / "many", [tar(*busybox()), *(tar(member(f"f{n}")) for n in range(70))])
     root.ok("load", "-i", root.home / "many")

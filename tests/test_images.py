@@ -226,50 +226,17 @@ def test_another_user_has_no_rights(mydocker):
         assert re.search(r"CapEff:\s0{16}\n", said) and said.endswith("no\nyes\n")
 
 
-def test_volumes(mydocker):
-    loaded(mydocker)
-    (shared := mydocker.home / "shared").mkdir()
-    shared.chmod(0o777)
-    (shared / "file").write_text("ours\n")
-    words = (
-        "-v",
-        f"{shared}:/made/here",
-        "-v",
-        f"{shared}:/read:ro",
-        "-v",
-        f"{shared}/file:/etc/file",
-    )
-    script = (
-        "cat /read/file /etc/file; echo new > /made/here/new; echo x > /read/x || echo read-only"
-    )
-    run = mydocker("run", *words, "x", "sh", "-c", script)
-    assert run.stdout == "ours\nours\nread-only\n"
-    assert (shared / "new").read_text() == "new\n"
-    assert not (shared / "x").exists()
-
-
-def test_a_link_in_the_image_leads_no_volume_out(root, tmp_path):
-    loaded(
-        root,
-        tar(
-            member("out", tarfile.SYMTYPE, linkname="../../../../../../../../etc"),
-            member("abs", tarfile.SYMTYPE, linkname="/etc"),
-        ),
-    )
-    (tmp_path / "mark").write_text("")
-    for target in ("/out/below", "/abs/below", "/out", "/bin/../out/x", "/proc/self/cwd/x"):
-        message = root.refusal("run", "-v", f"{tmp_path}:{target}", "x", "true")
-        assert "has a link" in message
+def test_a_link_in_the_image_leads_no_volume_out(mydocker):
+    loaded(mydocker, tar(member("out", tarfile.SYMTYPE, linkname="../../../../../../../../etc")))
+    volume = ("-v", f"{mydocker.home}:/out/below")
+    assert "has a link" in mydocker.refusal("run", *volume, "x", "true")
     assert not Path("/etc/below").exists()
+    assert mydocker.ok("run", "-v", f"{mydocker.home}:/mnt", "x", "ls", "/mnt")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-v", "/etc"], "option -v wants"),
-        (["-v", "/etc:/x:rx"], "option -v wants"),
-        (["-v", "/proc/nosuch:/x"], "to be there"),
-        (["-v", "/etc:x"], "option -v wants"),
         (["-v"], "wants a value"),
         (["-u"], "wants a value"),
         (["-x"], "unknown option -x"),

@@ -190,13 +190,54 @@ def test_a_root_on_a_file_system_that_is_read_only(programs):
     assert inside(programs, "echo here", prefix=prefix) == "here\n"
 
 
+@USERS
+def test_volumes(root, tmp_path, prefix):
+    (shared := tmp_path / "shared").mkdir()
+    (shared / "file").write_text("ours\n")
+    words = (f"{shared}:/made/here", f"{shared}/:/read:ro", f"{shared}/file:/etc/file")
+    options = [word for volume in words for word in ("-v", volume)]
+    script = "cat /read/file /etc/file; touch /made/here/new; touch /read/x 2>&1"
+    said = inside(root, script, *options, prefix=prefix).splitlines()
+    assert said[:2] == ["ours", "ours"]
+    assert said[2].endswith("Read-only file system")
+    assert sorted(os.listdir(shared)) == ["file", "new"]
+
+
+def test_a_volume_is_read_only_with_what_is_mounted_below_it(root, tmp_path):
+    shared = tmp_path / "shared"
+    (shared / "below").mkdir(parents=True)
+    before = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0"; exec "$@"', shared / "below"]
+    script = "touch /read/below/x 2>&1; ls /read/below"
+    said = inside(root, script, "-v", f"{shared}:/read:ro", prefix=[*map(str, before)])
+    assert said.endswith("Read-only file system\n")
+
+
+@pytest.mark.parametrize(
+    "target", ["/out", "/out/below", "/bin/../out/x", "/../x", "/", "/a/", "/proc/self/cwd/x"]
+)
+def test_a_volume_goes_through_no_link(root, tmp_path, target):
+    (outside := tmp_path / "outside").mkdir()
+    (root / "out").symlink_to("../outside")
+    words = ["run", "--rootfs", str(root), "-v", f"{outside}:{target}", "true"]
+    run = mydocker(*words, upto=None)
+    assert "has a link, '..' or a spare '/' in it" in run.stderr
+    assert (run.returncode, run.stderr.count("\n"), os.listdir(outside)) == (125, 1, [])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["--rootfs"], "option --rootfs wants a value"),
         (["--rootfs", "", "true"], "--rootfs wants a folder"),
         (["--rootfs=", "true"], "--rootfs wants a folder"),
-        (["--read-only", "true"], "--read-only wants --rootfs"),
+        (["--read-only", "true"], "--read-only and -v want --rootfs"),
+        (["-v", "/etc:/x", "true"], "--read-only and -v want --rootfs"),
+        (["-v"], "option -v wants a value"),
+        (["-v", "/etc", "true"], "option -v wants"),
+        (["-v", "/etc:x", "true"], "option -v wants"),
+        (["-v", "/etc:/x:rx", "true"], "option -v wants"),
+        (["-v", "/etc:/x:ro:", "true"], "option -v wants"),
+        (["-v", "/proc/nosuch:/x", "true"], "to be there"),
         (["--rootfs", "/tmp"], "missing container command"),
         (["--rootfs=/tmp", "--read-only=yes", "true"], "unknown option --read-only=yes"),
     ],

@@ -63,23 +63,22 @@ def a_secret_that_was_removed(answer: Answer) -> str:
 def those_that_lead_out(answer: Answer) -> str:
     """The answer names the tars that would put a file outside their folder, and no other."""
     (tars := answer.folder / "tars").mkdir()
-    kinds = [*((files, False) for files in HONEST * 2), *((files, True) for files in EVIL)]
-    kinds += [(EVIL[3], True), (HONEST[0], False)]
-    random.shuffle(kinds)
-    wanted = {}
-    for number, (files, leads_out) in enumerate(kinds):
-        wanted[f"{number:02}.tar"] = files if leads_out else ()
-        (tars / f"{number:02}.tar").write_bytes(_tar(dict(files), link=True))
+    kinds = [
+        *((files, True) for files in (*EVIL, EVIL[3])),
+        *((files, False) for files in HONEST * 2),
+    ]
+    names = random.sample([f"{number:02}.tar" for number in range(len(kinds))], len(kinds))
+    for name, (files, _) in zip(names, kinds, strict=True):
+        (tars / name).write_bytes(_tar(dict(files), link=True))
     (evil,) = answer.values("evil")
-    names = "the names of the tars that lead out"
-    expect(isinstance(evil, list), names, type(evil).__name__, "A list of names.")
-    found = {str(name) for name in evil}
-    for name, files in wanted.items():
+    wanted = "the names of the tars that lead out"
+    expect(isinstance(evil, list), wanted, type(evil).__name__, "A list of names.")
+    for name, (files, leads_out) in zip(names, kinds, strict=True):
         members = ", ".join(f"{path} -> {link}" if link else path for path, link in files)
-        hint = f"It holds {members}."
-        expect(not files or name in found, names, f"{name} is not among them", hint)
-        hint = "It stays inside. (`..` may be part of a name; not every link is gone through.)"
-        expect(files or name not in found, names, f"{name} is among them", hint)
+        found = f"{'no' if leads_out else 'the'} name of one that holds {members}"
+        hint = "`..` may be part of a name, and not every link is gone through."
+        hint = "That one leads out." if leads_out else f"That one stays inside: {hint}"
+        expect((name in evil) == leads_out, wanted, found, hint)
     return "tars that lead out by a name or by a link, told from those that do not"
 
 
@@ -108,9 +107,9 @@ def how_much_it_is(answer: Answer) -> str:
         run.wait()
     said = {line.split()[0]: line.split()[-1] for line in run.output.splitlines() if line.strip()}
     for name, size in sizes.items():
-        wanted = f"{size} at the end of the line of an image with these layers"
+        wanted = "the bytes of all its layers at the end of an image's line"
         hint = "As they were sent: `size` in the manifest, of all layers of the image."
-        expect(said.get(name) == str(size), wanted, f"`{said.get(name, 'no such line')}`", hint)
+        expect(said.get(name) == str(size), wanted, f"`{said.get(name, '')}`", hint)
     return "what each image is, in bytes, as it was sent"
 
 

@@ -9,14 +9,14 @@ WRONG = {
         ("print('word-0')", "Write `secret = …`"),
     ],
     "12.2": [
-        (stub("12.2"), "is not among them"),
+        (stub("12.2"), "That one leads out"),
         ("evil = 3", "A list of names"),
-        ("import os\nevil = os.listdir('tars')", "It stays inside"),
-        (solved("12.2", "if member.issym()", "if False"), "It holds"),
-        (solved("12.2", "os.path.normpath(member.name)", "member.name"), "It holds"),
+        ("import os\nevil = os.listdir('tars')", "stays inside"),
+        (solved("12.2", "if member.issym()", "if False"), "That one leads out"),
+        (solved("12.2", "os.path.normpath(member.name)", "member.name"), "That one leads out"),
         (
             solved("12.2", 'links["/".join(parts)] = member.linkname', "return True"),
-            "It stays inside",
+            "stays inside",
         ),
     ],
     "12.3": [
