@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from tests.helpers.images import busybox, layout, member, tar
+from tests.helpers.images import MOUNTING, busybox, layout, member, tar
 from tests.test_images import loaded
 
 
@@ -235,10 +235,7 @@ def test_more_layers_than_a_mount_takes(root):
 # Half way
 
 FULL = [
-    "unshare",
-    "--mount",
-    "sh",
-    "-c",
+    *MOUNTING,
     'mkdir -p "$0"; mount -t tmpfs -o size=3m,mode=777 none "$0"; "$@"; s=$?; '
     'find "$0" -type f -size +0 | grep -c . ; exit $s',
 ]
@@ -373,7 +370,7 @@ def test_where_an_overlay_cannot_lie(root, tmp_path):
         '&& cp -r "$1" "$0/m/data" && '
         'export MYDOCKER_DATA="$0/m/data"; shift; exec "$@"'
     )
-    before = ["unshare", "--mount", "sh", "-c", script, str(tmp_path), str(root.data)]
+    before = [*MOUNTING, script, str(tmp_path), str(root.data)]
     assert root.ok("run", "x", "sh", "-c", "echo ok > /x; cat /x", prefix=before) == "ok\n"
     for name in "uwm":
         os.rename(tmp_path / name, tmp_path / f"{name}1")

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from labkit import linux, procfs
+from tests.helpers.images import MOUNTING
 from tests.helpers.processes import ORDINARY, machine
 from tests.helpers.runtime import as_user, mydocker, program
 
@@ -206,7 +207,7 @@ def test_volumes(root, tmp_path, prefix):
 def test_a_volume_is_read_only_with_what_is_mounted_below_it(root, tmp_path):
     shared = tmp_path / "shared"
     (shared / "below").mkdir(parents=True)
-    before = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0"; exec "$@"', shared / "below"]
+    before = [*MOUNTING, 'mount -t tmpfs none "$0"; exec "$@"', shared / "below"]
     script = "touch /read/below/x 2>&1; ls /read/below"
     said = inside(root, script, "-v", f"{shared}:/read:ro", prefix=[*map(str, before)])
     assert said.endswith("Read-only file system\n")
