@@ -69,7 +69,6 @@ def run(words: Sequence[str]) -> int:
         sys.argv = [program, *["run"] * (name == "run"), *rest]
         sys.orig_argv = [sys.executable, "-S", *sys.argv]
         sys.path.insert(0, folder)
-        os.environ.setdefault("MYDOCKER_DATA", f"{places.mine()}/images")
         try:
             from mydocker.__main__ import main  # type: ignore[import-not-found]
 
