@@ -1,5 +1,5 @@
 # `make` lists what there is. PYTHON=python3.13 picks the interpreter.
-.PHONY: help setup test-tools dev site-tools lint lab check test test-platform steady guards box test-vm bench picture recording site links notebooks lock clean
+.PHONY: help setup test-tools dev site-tools hub hub-tools test-hub lint lab check test test-platform steady guards box test-vm bench picture recording site links notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -19,6 +19,8 @@ help:
 	@echo "make box        the class VM's box for libvirt and VirtualBox, into build/ (needs root)"
 	@echo "make test-vm    start that VM, run the notebooks in it, check what it promises (needs root;"
 	@echo "                FULL=1: also what only a release must show again)"
+	@echo "make hub        a JupyterHub for a class, from docs/hub.md (as root: accounts and limits by systemd)"
+	@echo "make test-hub   ten learners at once on a hub of their own, and what each of them takes"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
@@ -33,10 +35,28 @@ setup: PARTS := lab
 test-tools: PARTS := lab test
 dev: PARTS := lab test dev
 site-tools: PARTS := lab test dev site
-setup test-tools dev site-tools:
+# An environment apart: the hub, its learners' servers and kernels.
+HUB := .venv-hub
+hub-tools: PARTS := lab hub
+hub-tools: export LABKIT_VENV := $(HUB)
+setup test-tools dev site-tools hub-tools:
 	@command -v $(START) >/dev/null || { echo "make: there is no $(START) here. Install Python 3.11 or newer (Debian, Ubuntu: apt install python3 python3-venv), or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(START) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(START) is $$($(START) -V 2>&1), the course needs Python 3.11 or newer. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
 	@$(START) setup/install.py $(PARTS)
+
+NPM := $(HUB)/bin/npm --ignore-scripts --no-audit --no-fund --loglevel=error
+# The learners' accounts can't write what Python compiles: each start would do it again.
+$(HUB)/proxy-ready: hub/package-lock.json $(wildcard $(HUB)/hub-ready) | hub-tools
+	@cp hub/package.json hub/package-lock.json $(HUB)
+	@$(NPM) ci --prefix $(HUB)
+	@$(HUB)/bin/python -m compileall -q labkit notebooks/exercises $(HUB)/lib
+	@touch $@
+
+hub: hub-tools $(HUB)/proxy-ready
+	@exec $(HUB)/bin/jupyterhub -f hub/jupyterhub_config.py
+
+test-hub: test-tools $(HUB)/proxy-ready
+	@$(BIN)/python -m tests.hub
 
 lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT) $(if $(EDIT),--edit)
@@ -47,7 +67,7 @@ lint: dev
 	@$(BIN)/python -m ruff format --check --quiet .
 	@$(BIN)/python -m ruff check --quiet .
 	$(if $(wildcard classroom),@said=$$($(BIN)/lint-imports --no-logo --no-cache) || { echo "$$said"; exit 1; })
-	@$(BIN)/python -m mypy $(wildcard labkit classroom notebooks/exercises setup site/conf.py tests tools conftest.py)
+	@$(BIN)/python -m mypy $(wildcard labkit classroom hub notebooks/exercises setup site/conf.py tests tools conftest.py)
 
 # pytest, without a grammar of addresses that jsonschema would build: a second of each start.
 PYTEST := $(BIN)/python -c 'import sys; sys.modules["rfc3987_syntax"] = None; import pytest; sys.exit(pytest.main())' --nbval -q
@@ -105,12 +125,14 @@ notebooks: setup
 	@$(BIN)/python -m tools.save $(NN)
 
 COMPILE := uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet
-lock:
+lock: hub-tools
 	@command -v uv >/dev/null || { echo "make lock: uv is not installed. Install it (pip install uv), then try again." >&2; exit 1; }
 	$(COMPILE) --group setup -o setup/lab.lock pyproject.toml
 	$(COMPILE) --group test --constraint setup/lab.lock -o setup/test.lock
 	$(COMPILE) --group dev --constraint setup/lab.lock --constraint setup/test.lock -o setup/dev.lock
 	$(COMPILE) --group site --constraint setup/lab.lock --constraint setup/test.lock --constraint setup/dev.lock -o setup/site.lock
+	$(COMPILE) --group hub --constraint setup/lab.lock --constraint setup/test.lock --constraint setup/dev.lock --constraint setup/site.lock -o setup/hub.lock
+	$(NPM) update --prefix hub --package-lock-only --omit-lockfile-registry-resolved
 	echo uv | $(COMPILE) -o setup/uv.lock -
 
 clean:

@@ -1,4 +1,4 @@
-"""Finds what learners handed in: notebooks in folders, and in zip files.
+"""Finds what learners handed in: notebooks in folders, a hub's homes perhaps, and in zip files.
 
 A zip file is what `labkit hand-in` packs, or what Moodle or Canvas give out for a whole class, with
 such files in it. Nothing of one is written outside a temporary folder.
@@ -19,6 +19,7 @@ from labkit.course import renumbered, workbook
 MAX_UNPACKED = 2_000_000_000  # bytes of all zip files together
 MAX_FILES = 20_000  # in one zip file
 MAX_DEPTH = 100  # folders in folders, and zip files in zip files
+MINE = "mine"  # where a learner's home on a hub holds the copies; it does not name the learner
 _NOTEBOOK = re.compile("[0-9]{2}-.*[.]ipynb")
 _SUSPECT = re.compile("[.]ipynb|[.](tar|tgz|gz|xz|7z|rar)$")  # somebody meant to hand this in
 # How Moodle (mod/assign/classes/downloader.php) and Canvas (lib/content_zipper.rb) name a file:
@@ -141,7 +142,7 @@ class _Search:
                 self._refuse(place / path.name, "it is neither a file NN-….ipynb nor a zip file")
         saved = [path for path in folders if _SAVED.fullmatch(path.name)]
         for path in folders:
-            inside = place if path in saved else place / path.name
+            inside = place if path in saved or path.name == MINE else place / path.name
             if own and path.name != "work":  # in `work` lies what the notebooks themselves made
                 for lost in path.glob("*.ipynb"):
                     self._refuse(inside / lost.name, "it lies below other notebooks")

@@ -102,6 +102,7 @@ def _add_learners_commands(command: Callable[..., ArgumentParser]) -> None:
     one.add_argument("--ip", default="127.0.0.1", help="127.0.0.1; in a VM perhaps 0.0.0.0")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--edit", action="store_true", help="open notebooks/, not your copies")
+    one.add_argument("--hub", action="store_true", help="as JupyterHub starts it: docs/hub.md")
 
 
 def _add_instructors_commands(command: Callable[..., ArgumentParser]) -> None:
@@ -181,9 +182,12 @@ def lab(options: Namespace) -> int:
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from labkit.course import jupyter
 
-    problem = jupyter.start(
-        options.port, ip=options.ip, browser=not options.no_browser, edit=options.edit
-    )
+    if options.hub:
+        problem = jupyter.start_for_hub()
+    else:
+        problem = jupyter.start(
+            options.port, ip=options.ip, browser=not options.no_browser, edit=options.edit
+        )
     return fail(f"lab: {problem}") if problem else 0
 
 

@@ -1,5 +1,7 @@
 """Brings `.venv` up to date with the locks beside this file: `python3 setup/install.py lab test`.
 
+LABKIT_VENV names another folder than `.venv`.
+
 uv installs, with pip's settings; where it cannot, pip does.
 """
 
@@ -14,7 +16,7 @@ from subprocess import CalledProcessError, check_call, check_output
 
 SETUP = Path(__file__).resolve().parent
 ROOT = SETUP.parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("LABKIT_VENV", ".venv")
 PYTHON = f"{VENV}/bin/python"
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -38,7 +40,7 @@ def main(parts: list[str]) -> None:
     A stamp for each part holds all that it was made from: a second call only compares.
 
     Args:
-        parts: "lab", what a lab needs; after it perhaps "test", and then "dev".
+        parts: "lab", what a lab needs; after it perhaps "test", and then "dev"; or "hub".
     """
     stamps = [VENV / f"{part}-ready" for part in parts]
     files = [SETUP / "install.py", *SETUP.glob("*.lock"), *SETUP.glob("data/**/*.json")]
@@ -51,7 +53,7 @@ def main(parts: list[str]) -> None:
         import ensurepip  # noqa: F401
         import venv
 
-        print(f"Creating .venv with {BASE}", flush=True)
+        print(f"Creating {VENV.name} with {BASE}", flush=True)
         # A pip of its own would take as long as all the rest: where BASE has one, uv brings it.
         venv.create(VENV, clear=True, with_pip=not BASE_HAS_PIP)
     locks = [word for part in parts for word in ("-r", f"{SETUP}/{part}.lock")]

@@ -1,4 +1,4 @@
-"""What `labkit grade` finds in zip files and in what a VM saved, and what it refuses."""
+"""What `labkit grade` finds in zip files, in what a VM saved, in a hub's homes; what it refuses."""
 
 import stat
 import zipfile
@@ -68,6 +68,20 @@ def test_a_learner_without_a_notebook_gets_a_line(tmp_path):
         [("A_1", BOOK.name)],
         [f"cannot use {tmp_path}/m/B_2: it holds no notebook NN-….ipynb"],
     )
+
+
+def test_a_home_on_a_hub_names_the_learner(tmp_path):
+    for name in ("ada", "bob"):
+        for folder in ("mine", "mine/work/03", ".local/share"):
+            (tmp_path / name / folder).mkdir(parents=True)
+        (tmp_path / name / "mine" / BOOK.name).write_text(BOOK.read_text())
+        (tmp_path / name / "mine" / "work" / "03" / "x.ipynb").write_text(BOOK.read_text())
+    both = [("ada", BOOK.name), ("bob", BOOK.name)]
+    assert found(tmp_path) == (both, [])
+    assert found(tmp_path / "ada", tmp_path / "bob") == (both, [])
+    (tmp_path / "cyd").mkdir()
+    problem = f"cannot use {tmp_path / 'cyd'}: it holds no notebook NN-….ipynb"
+    assert found(tmp_path) == (both, [problem])
 
 
 def test_of_what_a_vm_saved_the_last_counts(tmp_path):

@@ -1,5 +1,6 @@
 """The locks, pyproject.toml and environment.yml name the same packages and versions."""
 
+import json
 import re
 import tomllib
 from importlib.metadata import packages_distributions, version
@@ -44,6 +45,15 @@ def test_the_lock_names_versions_and_hashes_and_no_server(part):
         assert "--hash=sha256:" in block
     assert "://" not in LOCKS[part]
     assert not re.search(r"^-", LOCKS[part], re.MULTILINE)
+
+
+def test_the_lock_of_the_hubs_proxy_names_versions_and_hashes_and_no_server():
+    packages = json.loads((ROOT / "hub" / "package-lock.json").read_text())["packages"]
+    del packages[""]  # ours
+    assert "node_modules/configurable-http-proxy" in packages
+    for name, package in packages.items():
+        assert package["version"] and package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
 
 
 def test_the_locks_agree():

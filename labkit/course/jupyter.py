@@ -1,4 +1,4 @@
-"""Starts JupyterLab on the learner's copies: on 127.0.0.1, with a token."""
+"""Starts JupyterLab on the learner's copies: on 127.0.0.1, with a token; or for a JupyterHub."""
 
 import asyncio
 import os
@@ -20,7 +20,6 @@ HOST = "127.0.0.1"
 # and a socket's path has at most 107 (unix(7)).
 SOCKET_NAME = 60
 SETTINGS = (
-    "--ServerApp.port_retries=0",
     "--ServerApp.log_level=WARN",
     "--LabApp.log_level=WARN",
     "--ServerApp.kernel_websocket_connection_class=labkit.course.jupyter.PromptConnection",
@@ -58,10 +57,8 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
     Raises:
         OSError: the copies cannot be written.
     """
-    report = doctor.check()
-    if not report.healthy:
-        problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
-        return "\n  ".join(["the labs cannot run here yet:", *problems])
+    if problem := _problem():
+        return problem
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -69,32 +66,70 @@ def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> st
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
-    folder = _folder(edit)
-    trust(folder)
-    first = workbook.notebooks(folder)[0].name
+    folder, first = _folder(edit)
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
-    words = [*SETTINGS, f"--ServerApp.ip={ip}", f"--ServerApp.port={port}"]
-    words += [f"--ServerApp.root_dir={folder}", f"--LabApp.default_url=/lab/tree/{first}"]
-    if len(jupyter_runtime_dir()) + SOCKET_NAME < 107:
-        words.append("--KernelManager.transport=ipc")
-    if os.geteuid() == 0:
-        words.append("--allow-root")
+    words = [*_settings(folder), f"--ServerApp.ip={ip}", f"--ServerApp.port={port}"]
+    words += ["--ServerApp.port_retries=0", f"--LabApp.default_url=/lab/tree/{first}"]
     if not browser or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         words.append("--no-browser")
     LabApp.launch_instance(words)
     return ""
 
 
-def _folder(edit: bool) -> Path:
-    """Make the folder ready that is to be opened; the kernels are told of it, too."""
+def start_for_hub() -> str:
+    """Be a learner's server of a JupyterHub until that stops it; or return why it cannot start.
+
+    The address, and who may open it, come from the hub, in the environment.
+
+    Raises:
+        OSError: the copies cannot be written.
+    """
+    if "JUPYTERHUB_SERVICE_URL" not in os.environ:
+        return "--hub is for a JupyterHub alone, which tells the address; see docs/hub.md"
+    if problem := _problem():
+        return problem
+    from jupyterhub.singleuser import main  # which the hub's environment alone has
+
+    folder, first = _folder(False)
+    main([*_settings(folder), f"--ServerApp.default_url=/lab/tree/{first}"])
+    return ""
+
+
+def _problem() -> str:
+    """Return why the labs cannot run on this machine, "" where they can."""
+    report = doctor.check()
+    if report.healthy:
+        return ""
+    problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
+    return "\n  ".join(["the labs cannot run here yet:", *problems])
+
+
+def _settings(folder: Path) -> list[str]:
+    """Return the words that every JupyterLab on that folder is started with."""
+    words = [*SETTINGS, f"--ServerApp.root_dir={folder}"]
+    if len(jupyter_runtime_dir()) + SOCKET_NAME < 107:
+        words.append("--KernelManager.transport=ipc")
+    if os.geteuid() == 0:
+        words.append("--allow-root")
+    return words
+
+
+def _folder(edit: bool) -> tuple[Path, str]:
+    """Make the folder ready that is to be opened; the kernels are told of it, too.
+
+    Returns:
+        the folder, and the name of its first notebook.
+    """
     # An author's labs leave `mine/` alone.
     mine = workbook.NOTEBOOKS.parent / "build" / "mine" if edit else workbook.mine().absolute()
     os.environ["LABKIT_MINE"] = str(mine)
     for line in [] if edit else copies.prepare():
         print(f"  {line}")
-    return workbook.NOTEBOOKS if edit else mine
+    folder = workbook.NOTEBOOKS if edit else mine
+    trust(folder)
+    return folder, workbook.notebooks(folder)[0].name
 
 
 def trust(folder: Path) -> None:
