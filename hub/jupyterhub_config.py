@@ -119,7 +119,8 @@ def add_account(spawner: Spawner) -> None:
 
 
 ip, cert, key = setting("IP", "127.0.0.1"), setting("CERT", ""), setting("KEY", "")
-port = int(number("PORT", "8000"))
+port, idle = int(number("PORT", "8000")), int(number("IDLE", "3600"))
+memory, cpus = int(number("MEMORY", "1024")), number("CPUS", "1")
 try:
     local = ipaddress.ip_address(ip).is_loopback
 except ValueError:
@@ -169,8 +170,8 @@ if kind == "systemd":
     c.JupyterHub.cleanup_servers = False  # who is at work stays there while the hub starts again
     c.JupyterHub.spawner_class = "systemdspawner.SystemdSpawner"
     c.Spawner.pre_spawn_hook = add_account
-    c.Spawner.mem_limit = f"{int(number('MEMORY', '1024'))}M"
-    c.Spawner.cpu_limit = number("CPUS", "1")
+    c.Spawner.mem_limit = f"{memory}M"
+    c.Spawner.cpu_limit = cpus
     c.SystemdSpawner.username_template = ACCOUNT
     c.SystemdSpawner.default_shell = "/bin/bash"
     c.SystemdSpawner.isolate_tmp = True
@@ -191,7 +192,7 @@ c.JupyterHub.services = [
         "name": "idle-culler",
         "command": [
             *(sys.executable, "-m", "jupyterhub_idle_culler"),
-            f"--timeout={int(number('IDLE', '3600'))}",
+            f"--timeout={idle}",
         ],
     }
 ]

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 import requests
 
@@ -181,38 +182,70 @@ def below(parent: int) -> list[int]:
     return found
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """A hub for these learners; yields its address and its process."""
-    LOG.parent.mkdir(exist_ok=True)
-    ports = [free_port() for _ in range(3)]
-    (folder / "learners.txt").write_text("\n".join(LEARNERS))
+def start(folder: Path, log: IO[str], **settings: object) -> subprocess.Popen:
+    """Start a hub whose settings are these, on ports of its own."""
     config = folder / "config.py"
     config.write_text(
         f"load_subconfig({str(ROOT / 'hub' / 'jupyterhub_config.py')!r})\n"
-        f"c.JupyterHub.hub_port = {ports[1]}\n"
-        f"c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:{ports[2]}'\n"
+        f"c.JupyterHub.hub_port = {free_port()}\n"
+        f"c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:{free_port()}'\n"
     )
-    settings = {"SPAWNER": "simple", "FOLDER": str(folder), "PORT": str(ports[0])}
     surroundings = {k: v for k, v in os.environ.items() if not k.startswith("LABKIT_")}
-    surroundings |= {f"LABKIT_HUB_{name}": value for name, value in settings.items()}
-    with open(LOG, "w") as log:
-        hub = subprocess.Popen(
-            [HUB, "-f", config],
-            cwd=folder,
-            env=surroundings,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    settings = {"SPAWNER": "simple", "FOLDER": folder} | settings
+    surroundings |= {f"LABKIT_HUB_{name}": str(value) for name, value in settings.items()}
+    command = [str(HUB), "-f", str(config)]
+    return subprocess.Popen(
+        command, cwd=folder, env=surroundings, stdout=log, stderr=log, start_new_session=True
+    )
+
+
+@contextmanager
+def running(folder: Path, scheme: str = "http", **settings: object) -> Iterator[tuple[str, int]]:
+    """A hub for the class; yields its address and its PID."""
+    (folder / "learners.txt").write_text("\n".join(LEARNERS))
+    port = free_port()
+    with LOG.open("a") as log:
+        hub = start(folder, log, PORT=port, **settings)
+    address = f"{scheme}://127.0.0.1:{port}"
     try:
-        address = f"http://127.0.0.1:{ports[0]}"
         wait(lambda: hub.poll() is not None or is_up(address), "the hub")
         expect(hub.poll() is None, "the hub ended")
-        yield address, hub
+        yield address, hub.pid
     finally:
         hub.send_signal(signal.SIGTERM)
         hub.wait(PATIENCE)
+
+
+def check_refusals(folder: Path) -> None:
+    """What would be unsafe, or cannot be, ends it with a sentence."""
+    names = folder / "learners.txt"
+    for listed, settings, says in (
+        (None, {}, f"who may enter? Write the learners' names into {names}, one a line."),
+        ("../x", {}, f"{names}: '../x' can be no account's name"),
+        ("ada", {"IP": "0.0.0.0"}, "on 0.0.0.0 everybody on the way could read passwords"),
+        ("ada", {"IP": "here"}, "LABKIT_HUB_IP=here: that is no address"),
+        ("ada", {"MEMORY": "-1"}, "LABKIT_HUB_MEMORY=-1: that is no number above 0"),
+    ):
+        if listed:
+            names.write_text(listed)
+        with tempfile.TemporaryFile("w+") as said:
+            status = start(folder, said, **settings).wait(PATIENCE)
+            said.seek(0)
+            text = said.read()
+        expect(status and f"hub: {says}" in text, f"not said: {says}; but: {text[-500:]}")
+
+
+def check_tls(folder: Path) -> None:
+    """With a certificate it speaks TLS."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    words = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-subj", "/CN=localhost"]
+    words += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*words, "-addext", "subjectAltName=IP:127.0.0.1"], check=True)
+    os.environ["REQUESTS_CA_BUNDLE"] = str(cert)
+    with running(folder, "https", CERT=cert, KEY=key) as (hub, _):
+        page = requests.get(f"{hub}/hub/login", timeout=PATIENCE)
+        expect("password" in page.text, page.text)
+    del os.environ["REQUESTS_CA_BUNDLE"]
 
 
 def is_up(address: str) -> bool:
@@ -233,13 +266,9 @@ def listening(pids: list[int]) -> set[str]:
     return {line.split()[3].rpartition(":")[0] for line in own}
 
 
-def main() -> int:
-    """Be the class; return 0 where every promise held."""
-    with (
-        tempfile.TemporaryDirectory(prefix="hub-") as place,
-        running(Path(place)) as (hub, process),
-    ):
-        folder = Path(place)
+def be_class(folder: Path) -> tuple[float, dict[str, list[float]]]:
+    """Log in, work, pass, come back, all at once; return the hub's own MB, and each learner's."""
+    with running(folder) as (hub, process):
         with open(folder / "passwords.csv") as file:
             passwords = dict(csv.reader(file))
         homes = folder / "homes"
@@ -247,7 +276,7 @@ def main() -> int:
         for name, password in ((LEARNERS[0], ""), (LEARNERS[0], passwords[LEARNERS[1]]), ("x", "")):
             refused = log_in(requests.Session(), hub, name, password)
             expect(refused.status_code == 403, f"{name!r} came in with {password!r}")
-        own = memory(below(process.pid))
+        own = memory(below(process))
 
         def at_once(act):
             with ThreadPoolExecutor(len(learners)) as pool:
@@ -269,13 +298,24 @@ def main() -> int:
         others = requests.get(f"{learners[1].server}api/contents", headers=learners[0].headers)
         expect(others.status_code == 403, "one learner's token opens another's server")
         everybody = [pid for one in learners for pid in processes(one.home)]
-        heard = listening(below(process.pid) + everybody)
+        heard = listening(below(process) + everybody)
         expect(heard == {"127.0.0.1"}, f"somebody listens on {heard}")
         table["s until back"] = at_once(Learner.come_back)
         with submissions.find([homes]) as (found, problems):
             graded = {one.learner for one in found if one.number == "03"}
             expect(graded == set(LEARNERS) and not problems, f"labkit grade finds {graded}")
-    print(f"{len(learners)} learners at once, {os.cpu_count()} cores; the hub itself: {own:.0f} MB")
+    return own, table
+
+
+def main() -> int:
+    """Try the hub; return 0 where every promise held."""
+    LOG.parent.mkdir(exist_ok=True)
+    LOG.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="hub-") as place:
+        check_refusals(Path(place))
+        check_tls(Path(place))
+        own, table = be_class(Path(place))
+    print(f"{len(LEARNERS)} learners at once, {os.cpu_count()} cores; the hub itself: {own:.0f} MB")
     for what, values in table.items():
         print(f"  {median(values):6.1f}  {min(values):6.1f} to {max(values):6.1f}  {what}")
     return 0
