@@ -34,6 +34,11 @@ def test_conda_users_get_the_locked_versions_of_every_direct_dependency():
     assert CONDA["channels"] == ["conda-forge"]
 
 
+def test_the_container_for_one_click_has_what_the_readme_asks_for():
+    asked = re.search(r"sudo apt install ([^`]*)`", (ROOT / "README.md").read_text())[1].split()
+    assert set(asked) <= set((ROOT / ".devcontainer" / "Dockerfile").read_text().split())
+
+
 def test_pip_comes_last_for_conda_users():
     assert list(CONDA["dependencies"][-1]) == ["pip"]
 
