@@ -31,7 +31,8 @@ FAST = {
 # For `make test-platform`, beside the notebooks: the runtime, and the floor that it stands on.
 PLATFORM = {
     *("test_cache", "test_doctor", "test_escapes", "test_fork", "test_init", "test_linux"),
-    *("test_procfs", "test_record", "test_rootfs", "test_rootless", "test_run", "test_sandbox"),
+    *("test_bad_images", "test_images", "test_procfs", "test_record", "test_rootfs"),
+    *("test_rootless", "test_run", "test_sandbox"),
     *("test_shell", "test_sandboxed_run", "test_tty", "test_workbook"),
 }
 
