@@ -142,7 +142,7 @@ def test_its_shape(path):
 def test_each_question_has_an_experiment_and_then_an_answer():
     cells = read(QUESTIONS).cells
     asked = [n for n, cell in enumerate(cells) if cell.source.startswith("### ")]
-    assert len(asked) == 15
+    assert len(asked) == 19
     for n in asked:
         assert "?" in cells[n].source
         assert cells[n + 1].outputs
