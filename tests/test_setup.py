@@ -43,7 +43,7 @@ NO_NAMESPACES = (
 def test_doctor_finds_this_machine_healthy(prefix):
     run = subprocess.run([*prefix, LABKIT, "doctor"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
-    assert run.stdout.count("✓") == 7
+    assert run.stdout.count("✓") == 8
     assert run.stdout.endswith("The labs can run here.\n")
 
 
