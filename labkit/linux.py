@@ -46,7 +46,12 @@ MOUNT_ATTR_RDONLY = 1
 
 MNT_DETACH = 2  # linux/fs.h
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000  # linux/fcntl.h
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# linux/prctl.h
+PR_SET_PDEATHSIG = 1
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
+PR_SET_NO_NEW_PRIVS = 38
+LINUX_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h
 
@@ -75,8 +80,8 @@ def _c_type(base: "Any", **attributes: object) -> "Any":
 
 
 # Of C's types, those that are wanted here, under the letters of the module `struct`.
-_char, _string, _short, _int, _long, _word, _uint64 = (
-    _c_type(_ctypes._SimpleCData, type=letter) for letter in "czhilLQ"
+_char, _string, _short, _int, _uint32, _long, _word, _uint64 = (
+    _c_type(_ctypes._SimpleCData, type=letter) for letter in "czhiIlLQ"
 )
 # PYTHONAPI: the interpreter's lock is kept, since clone() must not let another thread in.
 _FLAGS = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI | _ctypes.FUNCFLAG_USE_ERRNO
@@ -183,6 +188,46 @@ def set_parent_death_signal(number: int) -> None:
     """Get this signal when the parent ends, or none: 0. See PR_SET_PDEATHSIG(2const)."""
     result = _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     _checked(result, "prctl", "PR_SET_PDEATHSIG", number)
+
+
+def limit_bounding_set(keep: int) -> None:
+    """Leave only these, a bit each, of the capabilities that an exec gives. See capabilities(7)."""
+    number = 0
+    while _libc.prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0:  # EINVAL after the last
+        if not keep >> number & 1:
+            result = _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+            _checked(result, "prctl", "PR_CAPBSET_DROP", number)
+        number += 1
+
+
+def limit_capabilities(keep: int) -> None:
+    """Give up all capabilities but these, a bit each; none stays inheritable. See capset(2)."""
+    header, sets = (_uint32 * 2)(LINUX_CAPABILITY_VERSION_3), (_uint32 * 6)()
+    _checked(_libc.capget(header, sets), "capget")
+    # Twice effective, permitted, inheritable: the low 32 bits, the high ones.
+    low, high = sets[1] & keep, sets[4] & keep >> 32
+    result = _libc.capset(header, (_uint32 * 6)(low, low, 0, high, high, 0))
+    _checked(result, "capset", hex(keep))
+
+
+def set_no_new_privileges() -> None:
+    """Gain no rights by exec from now on, for good. See PR_SET_NO_NEW_PRIVS(2const)."""
+    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS")
+
+
+def set_seccomp_filter(steps: "Iterable[tuple[int, int, int, int]]") -> None:
+    """Let the kernel ask a filter before each system call from now on. See seccomp(2).
+
+    Args:
+        steps: a program of classic BPF: what to do, how many steps to skip if so, if not, a value.
+    """
+    # struct sock_filter: 16, 8, 8 and 32 bits; struct sock_fprog: how many, and where they are.
+    words = [code | yes << 16 | no << 24 | value << 32 for code, yes, no, value in steps]
+    filters = (_uint64 * len(words))(*words)
+    program = (_uint64 * 2)(len(words), _ctypes.addressof(filters))
+    address = _ctypes.addressof(program)
+    result = _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, address, 0, 0)
+    _checked(result, "prctl", "PR_SET_SECCOMP", "SECCOMP_MODE_FILTER", f"{len(words)} steps")
 
 
 def restore_signals() -> None:
@@ -331,6 +376,7 @@ _USUALLY = {
     "pivot_root EINVAL": "both must be mount points, and private. Cure: mount --make-rprivate",
     "pivot_root EBUSY": "new_root is the current root. Cure: bind-mount it on itself",
     "sethostname EINVAL": "a host name has at most 64 bytes",
+    "prctl EACCES": "a filter needs no_new_privs first, or CAP_SYS_ADMIN",
     "ioctl ENODEV": "there is no such network interface here. Cure: see `ip link`",
     "ioctl EPERM": "no CAP_NET_ADMIN here. Cure: a network namespace of its own",
 }

@@ -1,10 +1,8 @@
 """linux: each call does what its man page says, and its errors explain themselves."""
 
-import ctypes
 import errno
 import os
 import signal
-import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -268,6 +266,59 @@ def test_an_error_names_the_call_its_arguments_and_the_usual_cause(call, number,
     assert "Usually: " in said
 
 
+def capabilities():
+    """Bounding, permitted, effective and inheritable set, a bit each."""
+    said = procfs.status()
+    return [int(said[f"Cap{name}"], 16) for name in ("Bnd", "Prm", "Eff", "Inh")]
+
+
+def test_an_exec_gives_no_more_than_the_bounding_set():
+    def body():
+        linux.limit_bounding_set(1 << 10 | 1 << 40)
+        print(capabilities()[0] == 1 << 10 | 1 << 40, capabilities()[1] > 1 << 40, flush=True)
+        os.execvp("grep", ["grep", "-oP", r"Cap(Prm|Bnd):\t\K\w+", "/proc/self/status"])
+
+    assert in_sandbox(body).split() == ["True", "True", *["0000010000000400"] * 2]
+
+
+def test_capabilities_are_given_up_and_not_got_back():
+    def body():
+        before = capabilities()[0]
+        linux.limit_capabilities(1 << 10 | 1 << 40)
+        linux.limit_capabilities(1 << 40 | 1 << 21)
+        bounding, *others = capabilities()
+        print(bounding == before, *others)
+
+    assert in_sandbox(body) == f"True {1 << 40} {1 << 40} 0"
+
+
+def refusing(number, error):
+    """A filter that answers a call with an error."""
+    load, equal, answer = 0x20, 0x15, 0x06  # linux/bpf_common.h
+    refused, allowed = 0x50000 | error, 0x7FFF0000  # linux/seccomp.h
+    return (load, 0, 0, 0), (equal, 0, 1, number), (answer, 0, 0, refused), (answer, 0, 0, allowed)
+
+
+def test_a_filter_chooses_the_error_of_a_call():
+    def body():
+        linux.set_no_new_privileges()
+        linux.set_seccomp_filter(refusing(linux.SYS_CLONE3, errno.ENOSPC))
+        print(*(procfs.status()[name] for name in ("NoNewPrivs", "Seccomp")))
+        linux.clone()
+
+    assert forked(body).startswith("1 2\nOSError: [Errno 28] clone(0): No space left on device")
+
+
+def test_a_filter_without_the_promise_is_refused_and_the_cure_told():
+    def body():
+        linux.limit_capabilities(0)
+        linux.set_seccomp_filter(refusing(linux.SYS_CLONE3, errno.ENOSYS))
+
+    said = forked(body)
+    assert "prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, 4 steps): Permission denied" in said
+    assert "no_new_privs" in said
+
+
 @pytest.mark.parametrize("call", ["clone", "unshare"])
 def test_without_the_right_the_error_tells_the_cure(call):
     program = f"from labkit import linux; linux.{call}(linux.CLONE_NEWUTS)"
@@ -281,16 +332,10 @@ def test_without_the_right_the_error_tells_the_cure(call):
 
 def test_a_call_that_the_kernel_lacks_is_explained():
     """As where a seccomp filter hides clone3, see seccomp(2)."""
-    load, equal, answer = 0x20, 0x15, 0x06  # linux/bpf_common.h
-    enosys, allow = 0x50000 | errno.ENOSYS, 0x7FFF0000  # linux/seccomp.h
-    lines = (load, 0, 0, 0), (equal, 0, 1, linux.SYS_CLONE3), (answer, 0, 0, enosys)
-    code = b"".join(struct.pack("HBBI", *line) for line in (*lines, (answer, 0, 0, allow)))
 
     def body():
-        libc, text = ctypes.CDLL(None), ctypes.create_string_buffer(code)
-        assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-        program = struct.pack("HxxxxxxP", 4, ctypes.addressof(text))
-        assert libc.prctl(22, 2, program, 0, 0) == 0  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        linux.set_no_new_privileges()
+        linux.set_seccomp_filter(refusing(linux.SYS_CLONE3, errno.ENOSYS))
         linux.clone()
 
     said = forked(body)
