@@ -170,6 +170,7 @@ def test_the_readme_says_how_long_the_runtime_is():
         ("09", 8, "eight and {}"),
         ("10", 9, "nine and {}"),
         ("13", 16, "sixteen and {}"),
+        ("14", 19, "nineteen and {:,}"),
     )
     for upto, count, words in said:
         names, lines = files_and_lines(upto)

@@ -242,9 +242,12 @@ def test_a_wrong_version(words, said):
 
 
 def test_many_at_once(start):
-    command = [*start, "sh", "-c", "hostname $0; hostname; echo $$"]
+    command = ["sh", "-c", "hostname; echo $$"]
     runs = [
-        subprocess.Popen([*command, f"box{n}"], stdout=subprocess.PIPE, text=True) for n in range(8)
+        subprocess.Popen(
+            [*start, "--hostname", f"box{n}", *command], stdout=subprocess.PIPE, text=True
+        )
+        for n in range(8)
     ]
     assert [run.communicate()[0] for run in runs] == [f"box{n}\n1\n" for n in range(8)]
 
