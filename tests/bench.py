@@ -1,7 +1,9 @@
 """Start-up times of a container that runs /bin/true. `make bench` prints them; nothing is judged.
 
 Ratios are to crun, to runc, and to Python's own bare start, below which no version can get; that of
-`labkit run` to the runtime that it starts stands below, and should be at most 1.5.
+`labkit run` to the runtime that it starts stands below, and should be at most 1.5; and that of the
+newest version, with all that it has (an image's layers, its locks), to runc on the same files, with
+the mounts, masks and capabilities of `runc spec`, at most 0.9.
 
 Every round starts each candidate once, in turn, so that a busy moment meets all of them. A peer
 that is missing or does not succeed is named as such and not timed.
@@ -25,6 +27,7 @@ from labkit.course import workbook
 
 PYTHON = "python -S -c pass"
 RUNTIME, RUN = "mydocker, version 7", "labkit run"
+NEWEST, RUNC = "mydocker, the newest, tiny", "runc, the files of tiny"
 ROUNDS = int(os.environ.get("ROUNDS", "40"))
 FIVE = ["--uts", "--pid", "--fork", "--mount-proc", "--net", "--ipc"]
 IN_A_KERNEL = """
@@ -67,6 +70,20 @@ def bundle(folder: Path) -> Path:
     return folder
 
 
+def bundle_of_layer(folder: Path, layer: Path) -> None:
+    """An OCI bundle as `runc spec` has it, of an image's one layer; without limits, as ours."""
+    folder.mkdir()
+    subprocess.run(["runc", "spec"], cwd=folder, check=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": ["true"]}
+    config["root"]["path"] = str(layer)
+    config["mounts"] = [m for m in config["mounts"] if m["type"] != "cgroup"]
+    kinds = config["linux"]["namespaces"]
+    config["linux"]["namespaces"] = [kind for kind in kinds if kind["type"] != "cgroup"]
+    del config["linux"]["resources"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def process(command: list[str], folder: Path) -> Callable[[], float]:
     def start() -> float:
         before = time.perf_counter()
@@ -83,7 +100,7 @@ def process(command: list[str], folder: Path) -> Callable[[], float]:
 def candidates(folder: Path) -> dict[str, Callable[[], float]]:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps compiled files
 
-    def own(upto: str) -> list[str]:
+    def own(upto: str | None = None) -> list[str]:
         program = workbook.install(workbook.runtime(upto)) / workbook.START
         return [sys.executable, "-S", str(program), "run", "/bin/true"]
 
@@ -104,6 +121,15 @@ def candidates(folder: Path) -> dict[str, Callable[[], float]]:
     found["mydocker, version 6"] = process(own("08"), folder)
     found[RUNTIME] = process(own("09"), folder)
     found[RUN] = process([labkit, "run", "--upto", "09", true], folder)
+    os.environ["MYDOCKER_DATA"] = str(folder / "data")
+    newest = [*own()[:-1], "tiny", "true"]
+    subprocess.run(newest, check=True, capture_output=True)  # which builds the image
+    found[NEWEST] = process(newest, folder)
+    if shutil.which("runc"):
+        [layer] = (folder / "data/layers").iterdir()
+        bundle_of_layer(folder / "same", layer)
+        run = ["runc", "run", "--bundle", "same", f"labkit-bench-same-{os.getpid()}"]
+        found[RUNC] = process(run, folder)
     return found
 
 
@@ -160,8 +186,9 @@ def report(times: dict[str, list[float]], failed: dict[str, str], names: list[st
             continue
         ratios = (f"{medians[name] / medians[peer]:8.2f}" for peer in peers)
         print(f"{name:30} {medians[name] * 1000:4.1f} ms", *ratios)
-    if RUNTIME in medians and RUN in medians:
-        print(f"{f'{RUN} / {RUNTIME}':30} {medians[RUN] / medians[RUNTIME]:7.2f}")
+    for name, other in ((RUN, RUNTIME), (NEWEST, RUNC)):
+        if name in medians and other in medians:
+            print(f"{f'{name} / {other}':50} {medians[name] / medians[other]:7.2f}")
 
 
 if __name__ == "__main__":
