@@ -172,9 +172,9 @@ def seccomp():
 
 
 def python(*words, prefix=()):
-    words = [*prefix, sys.executable, "-S", *words]
+    line = [*prefix, sys.executable, "-S", *words]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(RUNTIME)}
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def command(root, *words):
