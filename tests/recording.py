@@ -22,14 +22,15 @@ shell = Shell()
 display(Terminal(shell), Namespaces(shell))"""
 # What is typed, and what the picture then has: a selector and words.
 STEPS = [
-    ("labkit run -it sh", ".lk-container", "PID 1"),
+    ("labkit run -it tiny sh", ".lk-container", "PID 1"),
+    ("ls /", ".lk-container", "PID 1"),
     ("ps -eo pid,args", ".lk-container", "PID 1"),
     ("hostname box; hostname", ".lk-container", "box"),
     ("sleep 1000 &", ".lk-container", "sleep"),
     ("exit", ".lk-container", "No container"),
 ]
-KEY, READ = 80, 3500  # milliseconds
-HEIGHT = 700  # pixels
+KEY, READ = 80, 3200  # milliseconds
+HEIGHT = 720  # pixels
 
 
 class Film:
@@ -76,7 +77,7 @@ def main() -> int:
             page.keyboard.press("Control+b")  # the files at the side
             notebook.run_all()
             terminal = Terminal(page)
-            page.locator(".labkit-terminal-screen").evaluate("e => { e.style.height = '190px'; }")
+            page.locator(".labkit-terminal-screen").evaluate("e => { e.style.height = '208px'; }")
             film = Film(page, notebook.code(0))
             terminal.click()
             film.take(READ // 2)
