@@ -45,6 +45,33 @@ def test_a_program_that_is_not_there_cannot_be_in_an_image(root):
     assert root("image", "list").stdout == ""
 
 
+def test_a_program_given_by_its_path_lies_in_bin(mydocker):
+    shutil.copy("/bin/true", mydocker.home / "tool")
+    mydocker("image", "build", "x", "sh", mydocker.home / "tool")
+    assert mydocker.ok("run", "x", "tool") == ""
+    clean(mydocker)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a\\b", "a@b", "a/b", "..", ""])
+def test_an_images_name_is_one_that_mount_takes(root, name):
+    assert "no name for an image" in root("image", "build", name, "sh").stderr
+    assert root("image", "list").stdout == ""
+
+
+def test_nobody_else_enters_the_store(mydocker):
+    mydocker("image", "build", "tiny")
+    assert mydocker.data.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_layer_that_comes_twice(mydocker):
+    mydocker("image", "build", "tiny")
+    for below, image in ("tiny", "one"), ("one", "two"), ("two", "three"):
+        mydocker.ok("run", "--name", "box", below, "true")
+        mydocker.ok("commit", "box", image)
+        mydocker.ok("rm", "box")
+    assert mydocker.ok("run", "three", "echo", "hello") == "hello\n"
+
+
 def test_what_a_container_writes_is_gone_with_it(mydocker):
     mydocker("image", "build", "tiny")
     mydocker.ok("run", "tiny", "sh", "-c", "echo x > /new; rm -r /etc")
@@ -107,6 +134,9 @@ def test_containers_with_a_name(mydocker):
     assert "name box is in use" in mydocker.refusal("run", "--name", "box", "tiny", "true")
     assert mydocker.refusal("commit", "bix", "x") == "no container 'bix'; there are: box"
     assert mydocker.refusal("image", "rm", "tiny") == "image tiny is in use by container box@tiny"
+    mydocker.ok("run", "--name", "None", "tiny", "true")
+    mydocker.ok("run", "tiny", "true")
+    mydocker.ok("rm", "None")
     mydocker.ok("commit", "box", "saved")
     mydocker.ok("rm", "box")
     mydocker.ok("image", "rm", "tiny")  # whose layer the other image still needs
@@ -152,10 +182,13 @@ def test_an_image_is_not_removed_under_its_containers(mydocker):
     assert mydocker.stored() == []
 
 
-def test_kill_leaves_no_container(mydocker):
+@pytest.mark.parametrize("more", [(), ("-u", "1000")])
+def test_kill_leaves_no_container(mydocker, more):
+    if more and mydocker.kind == "one ID":
+        pytest.skip("there is no other user here")
     mydocker("image", "build", "tiny")
     with subprocess.Popen(
-        mydocker.words("run", "tiny", "sh", "-c", "echo; exec sleep 1000"),
+        mydocker.words("run", *more, "tiny", "sh", "-c", "echo; exec sleep 1000"),
         env=mydocker.environment(),
         cwd=mydocker.folder,
         stdout=subprocess.PIPE,
@@ -211,7 +244,7 @@ def test_users(mydocker, user, said):
     else:
         assert mydocker.ok("run", "x") == f"blue / {said}\n"
     assert mydocker.ok("run", "-u", "0", "x", "id -u") == "0\n"
-    assert "it has to be a number" in mydocker.refusal("run", "-u", "you", "x")
+    assert "no number" in mydocker.refusal("run", "-u", "you", "x")
 
 
 def test_another_user_has_no_rights(mydocker):
