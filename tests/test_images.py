@@ -200,6 +200,16 @@ def test_kill_leaves_no_container(mydocker, more):
     assert mydocker.stored() == []
 
 
+def test_a_start_that_fails_leaves_a_volume_alone_also_below_pid_1(root):
+    loaded(root)
+    (root.home / "data").mkdir()
+    (root.home / "data/file").write_text("kept")
+    failing = ("-v", f"{root.home}/data:/etc/d", "-v", f"{root.home}/data/file:/bin")
+    alone = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
+    root.refusal("run", *failing, "x", "true", prefix=alone)
+    assert (root.home / "data/file").read_text() == "kept"
+
+
 # What an image asks for, and what the command line says.
 
 ASKED = {
