@@ -81,9 +81,9 @@ def no_network(answer: Answer) -> str:
     wanted = "a program that makes sockets and a folder, and stays"
     crash = {
         "Invalid argument": "The kernel takes no program whose steps lead beyond its end. The last "
-        "step is a RETURN, and no step skips more than there are.",
-        "": "A filter that refuses other calls, too, ends most programs. Which steps does a call "
-        "pass that is not `socket`?",
+        "step is a RETURN, no step skips more than there are, and LOAD takes a place of the table.",
+        "": "A filter that refuses other calls, too, ends most programs, and an error without "
+        "`ERROR |` ends it at once (159). Which steps does a call pass that is not `socket`?",
     }
     run = answer.start(sys.executable, "probe.py")
     with observed(run, wanted, crash[""], crash=crash) as (_, sleep):
