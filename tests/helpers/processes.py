@@ -32,7 +32,7 @@ class Kernel:
     def _connect(self) -> None:
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=300)
 
     def run(self, code: str) -> str:
         """Run a cell; return what it printed and its value, or "ename: evalue" where it failed."""
@@ -42,7 +42,7 @@ class Kernel:
             content = message["content"]
             text.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
 
-        reply = self.client.execute_interactive(code, output_hook=collect, timeout=60)["content"]
+        reply = self.client.execute_interactive(code, output_hook=collect, timeout=300)["content"]
         if reply["status"] == "error":
             return f"{reply['ename']}: {reply['evalue']}"
         return "".join(text).strip()
@@ -82,7 +82,7 @@ def machine() -> dict[str, object]:
     }
 
 
-def until(condition, seconds: float = 60) -> None:
+def until(condition, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
