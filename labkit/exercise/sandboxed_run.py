@@ -49,7 +49,7 @@ class Limits:
         file: MiB, of each file that it writes.
     """
 
-    seconds: float = 20
+    seconds: float = 60
     processes: int = 64
     memory: int = 512
     output: int = 1_000_000

@@ -21,7 +21,7 @@ WORDS = ("run", "-ti", "/bin/pwd")
 # From notebook 11 on a command needs an image or a root: all that is here, in a second place.
 ROOTFS, ROOT = "mydocker/rootfs.py", "/mnt"
 WITH_ROOT = ("run", "-ti", "--rootfs", ROOT, "/bin/pwd")
-TIMEOUT = 20  # seconds
+TIMEOUT = 60  # seconds
 WORKS = (0, False, True)
 
 
