@@ -72,7 +72,7 @@ def test_a_learner_without_a_notebook_gets_a_line(tmp_path):
 
 def test_a_home_on_a_hub_names_the_learner(tmp_path):
     for name in ("ada", "bob"):
-        for folder in ("mine", "mine/work/03", ".local/share"):
+        for folder in ("mine", Path("mine", "work", "03"), ".local/share"):
             (tmp_path / name / folder).mkdir(parents=True)
         (tmp_path / name / "mine" / BOOK.name).write_text(BOOK.read_text())
         (tmp_path / name / "mine" / "work" / "03" / "x.ipynb").write_text(BOOK.read_text())

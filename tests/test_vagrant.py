@@ -174,11 +174,12 @@ def test_images_and_what_an_overlay_left_are_not_the_learners_work(vagrant):
         (vagrant.mine / "work/12/data" / name).mkdir(parents=True)
     (vagrant.mine / "work/12/data/layers/abc/bin").symlink_to("usr/bin")
     (vagrant.mine / "work/12/answer.md").write_text("mine")
-    (vagrant.mine / "work/11/work/work").mkdir(parents=True)
-    (vagrant.mine / "work/11/work/work/x").write_text("a file that never is there")
-    (vagrant.mine / "work/11/work/work").chmod(0)
+    shut = vagrant.mine / "work" / "11" / "work" / "work"
+    shut.mkdir(parents=True)
+    (shut / "x").write_text("a file that never is there")
+    shut.chmod(0)
     run = vagrant.call("save_work", words=["destroy"])
-    (vagrant.mine / "work/11/work/work").chmod(0o700)
+    shut.chmod(0o700)
     assert run.returncode == 0, run.stderr
     assert vagrant.saved() == {"images/mine.png": "mine", "work/12/answer.md": "mine"}
 
