@@ -205,7 +205,7 @@ def test_a_start_that_fails_leaves_a_volume_alone_also_below_pid_1(root):
     (root.home / "data").mkdir()
     (root.home / "data/file").write_text("kept")
     failing = ("-v", f"{root.home}/data:/etc/d", "-v", f"{root.home}/data/file:/bin")
-    alone = ("unshare", "--mount", "--pid", "--fork", "--mount-proc")
+    alone = ("unshare", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc")
     root.refusal("run", *failing, "x", "true", prefix=alone)
     assert (root.home / "data/file").read_text() == "kept"
 
