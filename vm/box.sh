@@ -51,22 +51,19 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.
 export SOURCE_DATE_EPOCH LC_ALL=C.UTF-8
 
 say "the course"
-mapfile -t files < <(xargs -a vm/files -I{} find {} -type f \
-  -not -path '*/__pycache__/*' -not -path '*/.ipynb_checkpoints/*' -print | LC_ALL=C sort)
-sha256sum "${files[@]}" > "$work/.delivered"
-tar --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - \
-  -C "$work" .delivered -C "$PWD" "${files[@]}" | gzip -n > "$new/course.tgz" # also for other VM managers
+vm/course.sh "$new/course.tgz" # also for other VM managers
 
 say "Debian $SUITE ($arch)"
 touch "$work/started"
 # No documentation and no firmware: this machine is virtual and its users are on the net elsewhere.
+# For podman apt would take larger packages than netavark and gpg, were these not named.
 mmdebstrap --quiet --mode=root --variant=minbase --format=directory --architectures="$arch" \
   --aptopt='APT::Install-Recommends "false"' \
-  --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-  --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+  --dpkgopt=vm/dpkg.cfg \
   --include="linux-image-cloud-$arch,systemd-sysv,systemd-resolved,systemd-timesyncd,udev,dbus" \
   --include="libpam-systemd,openssh-server,sudo,rsync,ca-certificates,less,nano,vim-tiny,psmisc" \
   --include="iputils-ping,procps,iproute2,util-linux,mount,hostname,make,python3,python3-venv" \
+  --include=podman,runc,crun,netavark,gpg \
   --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" &&
     echo MODULES=list > "$1/etc/initramfs-tools/conf.d/box" &&
     printf "%s\n" ext4 virtio_pci virtio_blk virtio_scsi sd_mod ahci ata_piix vmw_pvscsi \

@@ -47,30 +47,5 @@ ExecStartPre=sh -c 'for type in ed25519 ecdsa; do file=/etc/ssh/ssh_host_$${type
 ExecStartPre=/usr/sbin/sshd -t
 N
 
-# The course, by the script that makes any machine the class VM. pip's settings come along, and by
-# it to uv.
-cp "$course" "$root/root/course.tgz"
-install -m 755 "$here/provision.sh" "$root/root/provision.sh"
-cp -L /etc/resolv.conf "$root/etc/resolv.conf"
-certificates=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}
-[ ! -f "$certificates" ] || install -m 644 "$certificates" "$root/var/tmp/certificates"
-chmod 711 "$root/root"
-env | sed -n 's/^\(PIP_[A-Z_]*\|[a-zA-Z]*_proxy\|[A-Z]*_PROXY\)=/&/p' | grep -v -e PIP_CERT -e PIP_FIND_LINKS > "$root/root/settings"
-# pip takes a "no" there for the value of "compile": Python compiles below, once.
-# shellcheck disable=SC2046  # one word a setting
-in_box $(cat "$root/root/settings") PIP_CERT=/var/tmp/certificates PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=no PIP_QUIET=1 \
-  UV_NO_CACHE=1 PYTHONDONTWRITEBYTECODE=1 /root/provision.sh /root/course.tgz
-# 45 MB that have done their work, and the time at which they did it.
-in_box runuser -u vagrant -- /home/vagrant/mydocker/.venv/bin/python -m pip uninstall --quiet --yes uv
-rm -f "$root"/home/vagrant/mydocker/.venv/lib/python3*/site-packages/mydocker_labkit-*/uv_cache.json
-rm "$root"/root/course.tgz "$root"/root/provision.sh "$root"/root/settings "$root/var/tmp/certificates"
-chmod 700 "$root/root"
-# Python's compiled files, in a form that holds no time: the first start is not the slow one.
-in_box runuser -u vagrant -- /usr/bin/python3 -m compileall -q -f --invalidation-mode checked-hash \
-  /home/vagrant/mydocker
-
-# What this build alone knows goes.
+"$here/install.sh" "$root" "$course" vagrant
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
-: > "$root/etc/machine-id"
-rm -f "$root/var/lib/dbus/machine-id" "$root"/var/cache/ldconfig/aux-cache
-find "$root/var/log" -type f -delete

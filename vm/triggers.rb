@@ -121,7 +121,7 @@ module Triggers
     address = URI(address)
     web = Net::HTTP.new(address.host, address.port, nil) # nil: no proxy
     web.open_timeout = web.read_timeout = 30
-    web.get("/api/status?#{address.query}").is_a?(Net::HTTPOK)
+    web.get(address.query ? "/api/status?#{address.query}" : "/hub/health").is_a?(Net::HTTPOK)
   rescue StandardError
     false
   end
@@ -145,7 +145,7 @@ module Triggers
   # name => content of what lies in the learner's folder, and a sentence for each thing that could not be read
   def fetch(machine)
     # As root, because a learner may have made files as root.
-    command = "set -o pipefail; sudo labkit-course work ~/mydocker | gzip | base64"
+    command = "set -o pipefail; sudo labkit-course work ~/mydocker /home/learner-* | gzip | base64"
     status, packed, trouble = ask(machine, command)
     raise "`#{command}` in the VM ended with #{status}: #{trouble}" unless status.zero?
 

@@ -27,6 +27,7 @@ class ClassVM
     end
     check("LABKIT_PORT", "a number from 1024 to 65535") { |port| port.between?(1024, 65_535) }
     check("LABKIT_TOKEN", "letters, digits, - and _") { |token| token.match?(/\A[\w-]*\z/) }
+    check("LABKIT_HUB", "1 or nothing") { |hub| ["", "1"].include?(hub) }
     check("LABKIT_DRIVER", "kvm or qemu") { |driver| ["", "kvm", "qemu"].include?(driver) }
     check("LABKIT_BOX", "a file that is there, an address, or a name such as debian/trixie64") do |box|
       box.empty? || file_or_address(box) || box.match?(BOX_NAME)
