@@ -10,9 +10,13 @@ if TYPE_CHECKING:  # importing typing here would cost every container start
 
 ROOMS = {
     "labkit.course.progress": ("progress",),
+    "labkit.doctor": ("no_limits", "no_network", "no_runtimes"),
     "labkit.exercise.check": ("check", "hint", "solution"),
     "labkit.fork": ("forked",),
-    "labkit.look": ("Namespaces", "layers_picture", "mounts_picture", "namespace_picture"),
+    "labkit.look": (
+        *("Namespaces", "Network", "Stats", "layers_picture", "mounts_picture"),
+        *("namespace_picture", "network_picture", "stats_picture"),
+    ),
     "labkit.procfs": ("mounts", "namespaces", "processes", "tree"),
     "labkit.shell": ("Shell",),
     "labkit.trace.record": ("record",),

@@ -8,16 +8,18 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from labkit import hardened, linux, places, procfs, sandbox
+from labkit import cgroup, hardened, linux, places, procfs, sandbox
 from labkit.fork import forked
 
 # What is called, and the Debian package that brings it.
 TOOLS = dict(ps="procps", ip="iproute2", unshare="util-linux", mount="mount", hostname="hostname")
+SBIN = "/usr/sbin"  # not on an ordinary user's PATH; Debian's runc is there
 UNMASKED = (
     "docker with --security-opt systempaths=unconfined, podman with --security-opt unmask=ALL, "
     "Kubernetes with procMount: Unmasked and hostUsers: false"
@@ -26,6 +28,10 @@ UNMASKED = (
 ROOT = "a root of its own, from notebook 10 on: pivot_root and /sys in a user namespace"
 LAYERS = "layers, from notebook 11 on: overlayfs where your copies are"
 LATER = {ROOT: "09", LAYERS: "10"}  # how far one comes without
+LIMITS = "limits, for notebooks 19 and 20: a delegated control group (cgroup v2)"
+NETWORK = "networks, for notebooks 21 to 24: a bridge, and cables (veth)"
+RUNTIMES = "other runtimes, for notebooks 25 to 28: runc, crun and podman"
+LINKS = dict(bridge="bridge", veth="veth peer name labkit-veth2")  # kind to how `ip` makes one
 
 
 class Report(dict[str, str]):
@@ -70,11 +76,49 @@ def main() -> int:
     print(f"Linux {uname.release} on {uname.machine}, Python {python}, as {user}")
     report = check()
     print(report)
+    # Apart: what `check` finds, notebook 00 has in it.
+    print(Report({LIMITS: no_limits(), NETWORK: no_network(), RUNTIMES: no_runtimes()}))
     can = "can" if report.healthy else "cannot"
     ends = [f" up to notebook {last}" for need, last in LATER.items() if report[need]]
     how_far = (*ends, "")[0] if report.healthy else " yet"
     print(f"The labs {can} run here{how_far}.")
     return 0 if report.healthy else 1
+
+
+def no_limits() -> str:
+    """Return why containers can have no limits here, and the cure; "" where they can.
+
+    A group for them is made, and removed.
+    """
+    try:
+        with cgroup.lab_group():
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def no_network() -> str:
+    """Return why containers can have no network of their own here, and the cure; "" where they can.
+
+    A bridge and a cable are made, in a network namespace that ends with its only process.
+    """
+
+    def make() -> int:
+        for kind, words in LINKS.items():
+            command = ["ip", "link", "add", f"labkit-{kind}", "type", *words.split()]
+            run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+            if run.returncode:
+                sys.exit(f"no {kind}: {run.stderr.strip()}")
+        return 0
+
+    return _why(lambda: sandbox.run(make, session=True, flags=linux.CLONE_NEWNET))
+
+
+def no_runtimes() -> str:
+    """Return which of the runtimes beside ours is not installed here, and the cure; or ""."""
+    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
+    packages = [name for name in ("runc", "crun", "podman") if not shutil.which(name, path=path)]
+    return _not_found(dict(zip(packages, packages, strict=True)))
 
 
 def _old(version: tuple[int, ...], *needed: int) -> str:
@@ -135,11 +179,12 @@ def _no_layers() -> str:
 
 
 def _missing_tools() -> str:
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if not missing:
-        return ""
-    packages = " ".join(TOOLS[tool] for tool in missing)
-    return f"{', '.join(missing)} not found. Cure: sudo apt install {packages}"
+    return _not_found({tool: package for tool, package in TOOLS.items() if not shutil.which(tool)})
+
+
+def _not_found(missing: Mapping[str, str]) -> str:
+    packages = " ".join(missing.values())
+    return f"{', '.join(missing)} not found. Cure: sudo apt install {packages}" * bool(missing)
 
 
 def _working_folder() -> Path:
@@ -177,6 +222,8 @@ def _restriction(said: str) -> str:
             f"{_working_folder()} lies on a disk that cannot hold them, such as an overlay (as in "
             "a container), a share, or tmpfs before 6.6. Cure: LABKIT_MINE=/a/folder/elsewhere"
         )
+    if any(word in said for word in ("Unknown device type", os.strerror(errno.EOPNOTSUPP))):
+        return "This kernel is without. Cure: sudo modprobe bridge veth, or the class VM"
     targets = [mount.target for mount in procfs.mounts()]
     place = "/sys" if "mount('sysfs'" in said else "/proc"
     masked = re.search("mount.'(proc|sysfs)'", said) and os.strerror(errno.EPERM) in said

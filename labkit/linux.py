@@ -23,6 +23,7 @@ else:
     import _ctypes
 
 # linux/sched.h
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -30,28 +31,43 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
 
 # linux/mount.h
 MS_RDONLY = 1 << 0
 MS_NOSUID = 1 << 1
 MS_NODEV = 1 << 2
 MS_NOEXEC = 1 << 3
+MS_SYNCHRONOUS = 1 << 4
+MS_REMOUNT = 1 << 5
+MS_DIRSYNC = 1 << 7
+MS_NOSYMFOLLOW = 1 << 8
+MS_NOATIME = 1 << 10
+MS_NODIRATIME = 1 << 11
 MS_BIND = 1 << 12
 MS_REC = 1 << 14
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
 MOUNT_ATTR_RDONLY = 1
 
 MNT_DETACH = 2  # linux/fs.h
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000  # linux/fcntl.h
+RESOLVE_IN_ROOT = 0x10  # linux/openat2.h
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 LINUX_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+
+IN_MODIFY, IN_MOVED_TO = 0x2, 0x80  # linux/inotify.h
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h
 
@@ -59,7 +75,8 @@ SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914  # linux/sockios.h
 AF_INET, SOCK_DGRAM = 2, 2  # linux/socket.h; `import socket` would cost 6 ms
 IFF_UP = 1  # linux/if.h
 
-SYS_CLONE3, SYS_MOUNT_SETATTR = 435, 442  # the same number on every architecture
+# the same numbers on every architecture
+SYS_CLONE3, SYS_OPENAT2, SYS_MOUNT_SETATTR = 435, 437, 442
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 
 
@@ -92,8 +109,12 @@ _libc.mount.argtypes = [_string] * 3 + [_word, _string]
 _libc.prctl.argtypes = [_int] + [_word] * 4
 
 
-def clone(flags: int = 0) -> int:
+def clone(flags: int = 0, *, cgroup: int | None = None) -> int:
     """Fork this process, as os.fork does; the child starts in new namespaces. See clone(2).
+
+    Args:
+        flags: `CLONE_*` constants.
+        cgroup: an open folder of cgroup v2; the child is born there, in place of ours.
 
     Raises:
         RuntimeError: this process has several threads. One of them may hold a lock that the
@@ -108,8 +129,10 @@ def clone(flags: int = 0) -> int:
             f"clone() from a process with {threads} threads could hang the child. "
             "Cure: call it in a fork, labkit.fork.forked(function)."
         )
-    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, and six that stay 0
-    arguments = (_uint64 * 11)(flags, 0, 0, 0, _signal.SIGCHLD)
+    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, five that stay 0, cgroup
+    number = 0 if flags & CLONE_PARENT else _signal.SIGCHLD
+    flags |= 0 if cgroup is None else CLONE_INTO_CGROUP
+    arguments = (_uint64 * 11)(flags, 0, 0, 0, number, 0, 0, 0, 0, 0, cgroup or 0)
     _libc.PyOS_BeforeFork()
     pid = _libc.syscall(SYS_CLONE3, arguments, _word(_ctypes.sizeof(arguments)))
     if pid == 0:
@@ -165,6 +188,23 @@ def set_read_only(target: str, read_only: bool = True, *, recursive: bool = Fals
     _checked(result, "mount_setattr", repr(target), "MOUNT_ATTR_RDONLY" if read_only else 0)
 
 
+def open_in_root(root: int, path: str) -> int:
+    """Open a path as a process would whose root is a folder: no link and no ".." leads out of it.
+
+    Args:
+        root: an open folder.
+        path: the path in it.
+
+    Returns:
+        a descriptor for the place alone, by which nothing is read or written. See openat2(2).
+    """
+    # struct open_how: flags, mode, resolve
+    how = (_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT)
+    size = _word(_ctypes.sizeof(how))
+    result = _libc.syscall(SYS_OPENAT2, root, os.fsencode(path), how, size)
+    return _checked(result, "openat2", root, repr(path), "O_PATH", "RESOLVE_IN_ROOT")
+
+
 def umount(target: str, flags: int = 0) -> None:
     """Take the topmost mount off a folder; with MNT_DETACH also one in use. See umount2(2)."""
     result = _libc.umount2(os.fsencode(target), flags)
@@ -190,6 +230,12 @@ def set_parent_death_signal(number: int) -> None:
     _checked(result, "prctl", "PR_SET_PDEATHSIG", number)
 
 
+def set_dumpable(allowed: bool) -> None:
+    """Let no other process trace us or read our memory, or let it; exec does. See prctl(2)."""
+    result = _libc.prctl(PR_SET_DUMPABLE, int(allowed), 0, 0, 0)
+    _checked(result, "prctl", "PR_SET_DUMPABLE", int(allowed))
+
+
 def limit_bounding_set(keep: int) -> None:
     """Leave only these, a bit each, of the capabilities that an exec gives. See capabilities(7)."""
     number = 0
@@ -208,6 +254,23 @@ def limit_capabilities(keep: int) -> None:
     low, high = sets[1] & keep, sets[4] & keep >> 32
     result = _libc.capset(header, (_uint32 * 6)(low, low, 0, high, high, 0))
     _checked(result, "capset", hex(keep))
+
+
+def keep_capabilities() -> None:
+    """Keep the permitted ones also as another user; an exec ends that. See capabilities(7)."""
+    _checked(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl", "PR_SET_KEEPCAPS", 1)
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int, ambient: int = 0) -> None:
+    """Have these capabilities in each set, a bit each, and no others. See capset(2)."""
+    header, sets = (_uint32 * 2)(LINUX_CAPABILITY_VERSION_3), (effective, permitted, inheritable)
+    halves = [bits >> shift & 0xFFFFFFFF for shift in (0, 32) for bits in sets]
+    result = _libc.capset(header, (_uint32 * 6)(*halves))
+    _checked(result, "capset", *map(hex, sets))
+    for number in range(ambient.bit_length()):
+        if ambient >> number & 1:
+            result = _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)
+            _checked(result, "prctl", "PR_CAP_AMBIENT", "PR_CAP_AMBIENT_RAISE", number)
 
 
 def set_no_new_privileges() -> None:
@@ -300,6 +363,19 @@ def read_signal(fd: int) -> tuple[int, bool]:
     return number, code == SI_KERNEL
 
 
+def watch(path: str, events: int) -> int:
+    """Return a descriptor that can be read when something happens in a folder. See inotify(7).
+
+    Args:
+        path: the folder.
+        events: `IN_*` constants.
+    """
+    fd = _checked(_libc.inotify_init1(os.O_CLOEXEC), "inotify_init1", "O_CLOEXEC")
+    result = _libc.inotify_add_watch(fd, os.fsencode(path), _uint32(events))
+    _checked(result, "inotify_add_watch", repr(path), hex(events))
+    return fd
+
+
 def poll(*fds: int, writing: "Iterable[int]" = (), seconds: float | None = None) -> set[int]:
     """Wait until something can be read or written, and return where. See poll(2).
 
@@ -363,6 +439,9 @@ _USUALLY = {
     "ENOSPC": "a limit in /proc/sys/user is reached. Cure: raise it there, or end some",
     "ENOMEM": "the PID namespace's first process has ended. Cure: make a new namespace",
     "clone EPERM": _NO_NAMESPACE,
+    "clone EBADF": "the descriptor is of no folder in cgroup v2. Cure: open that, or leave it out",
+    "clone EACCES": "a cgroup in a part of the tree that is not ours. Cure: "
+    "systemd-run --user --scope COMMAND starts it in ours",
     "unshare EPERM": _NO_NAMESPACE,
     "unshare EINVAL": f"a second CLONE_NEWPID, or CLONE_NEWUSER in a process with {_ONE_THREAD}",
     "setns EINVAL": f"a descriptor of another kind, or a process with {_ONE_THREAD}",

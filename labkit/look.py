@@ -1,16 +1,21 @@
-"""Looks at processes and mounts through `procfs`, at folders; makes pictures of what it finds."""
+"""Looks at processes, mounts, networks and folders; makes pictures of what it finds."""
 
 import os
 import stat
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from labkit import procfs
+from labkit import networks, procfs
 from labkit.view.layers import LayersPicture
 from labkit.view.live import Live
 from labkit.view.mounts import MAX_LAYERS, Layer, MountsPicture, Stack
-from labkit.view.namespaces import NamespacePicture, Row, Side
+from labkit.view.namespaces import MAX_CONTAINERS, NamespacePicture, Row, Side
+from labkit.view.network import NetworkPicture
+from labkit.view.stats import SPAN, Part, StatsPicture
 
 if TYPE_CHECKING:
     from labkit.shell import Shell
@@ -18,11 +23,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # How overlayfs marks a folder that hides those below it; `trusted.` is without `userxattr`.
 OPAQUE = {"user.overlay.opaque", "trusted.overlay.opaque"}
+MEASURING = 0.5  # seconds: how much of a processor is used is a rate
 
 
 @dataclass(frozen=True)
 class Container:
-    """The processes of a tree that are set apart from this process here, see `container_in`."""
+    """Processes of a tree that are set apart from this process here, see `containers_in`."""
 
     first: procfs.Process
     namespaces: dict[str, int]  # that `first` is in, kind to inode
@@ -36,11 +42,12 @@ class Container:
         return process.pids[len(self.first.pids) - 1]
 
 
-def namespace_picture(pid: int) -> NamespacePicture:
-    """Look at a process, those below it, and their namespaces; see `container_in`.
+def namespace_picture(pid: int | None = None) -> NamespacePicture:
+    """Look at a process, those below it, and their namespaces; see `containers_in`.
 
     Args:
         pid: the process at the top of the tree; it may have ended, and others may end meanwhile.
+            None: all containers that /proc shows, with the parents of what is in them.
             One that is about to become another program, such as the child that a shell has made
             for `sleep 100 &`, is waited for, procfs.SETTLE_TIMEOUT at most.
     """
@@ -48,17 +55,17 @@ def namespace_picture(pid: int) -> NamespacePicture:
 
 
 class Namespaces(Live):
-    """The same picture, live: it follows what happens in a shell, or below any process."""
+    """The same picture, live: what happens in a shell, below any process, or in the whole lab."""
 
-    def __init__(self, process: "Shell | int") -> None:
+    def __init__(self, process: "Shell | int | None" = None) -> None:
         """Begin to look when a page shows it.
 
         Args:
-            process: a Shell, or the PID at the top of the tree.
+            process: a Shell, the PID at the top of the tree, or None: all containers.
         """
         self._process = process
         self._last: NamespacePicture | None = None
-        super().__init__(None if isinstance(process, int) else process.listen)
+        super().__init__(None if isinstance(process, int | None) else process.listen)
 
     def look(self) -> NamespacePicture:
         """Return the picture of this moment; after the end, the last one before it."""
@@ -69,8 +76,8 @@ class Namespaces(Live):
         return self._now(procfs.SETTLE_TIMEOUT)
 
     def _now(self, timeout: float) -> NamespacePicture:
-        pid = self._process if isinstance(self._process, int) else self._process.pid
-        now = _look(pid, timeout)
+        process = self._process
+        now = _look(process if isinstance(process, int | None) else process.pid, timeout)
         if now.ended and self._last:
             return replace(self._last, ended=True)
         self._last = now
@@ -103,6 +110,51 @@ def mounts_picture(
     return MountsPicture(tuple(targets), tuple(found))
 
 
+def stats_picture(base: str | None = None) -> StatsPicture:
+    """Look at what containers take of memory, processors and tasks, for half a second.
+
+    Args:
+        base: the folder of their control groups; without it, the one that MYDOCKER_CGROUP names.
+    """
+    return _stats(_two_looks(_base(base)))
+
+
+class Stats(Live):
+    """The same picture, live, and with the last minute."""
+
+    def __init__(self, base: str | None = None) -> None:
+        """Begin to look; for the argument see `stats_picture`."""
+        self._base = _base(base)
+        self._looks = deque(_two_looks(self._base), maxlen=SPAN)
+        super().__init__()
+
+    def look(self) -> StatsPicture:
+        """Return the picture of this moment."""
+        self._looks.append(procfs.groups(self._base))
+        return self.still()
+
+    def still(self) -> StatsPicture:
+        """Return the picture of the last look."""
+        return _stats(self._looks)
+
+
+def network_picture() -> NetworkPicture:
+    """Look at the network namespaces of the lab's processes, and at the cables between them."""
+    return _network(procfs.SETTLE_TIMEOUT)
+
+
+class Network(Live):
+    """The same picture, live: what happens when a cable is pulled, or a switch ends."""
+
+    def look(self) -> NetworkPicture:
+        """Return the picture of this moment."""
+        return _network(0)
+
+    def still(self) -> NetworkPicture:
+        """Return the same for a saved output, as steady as `network_picture` is."""
+        return network_picture()
+
+
 def layers_picture(**layers: str) -> LayersPicture:
     """Look at folders that lie on each other, as overlayfs takes them; mounted or not.
 
@@ -112,12 +164,12 @@ def layers_picture(**layers: str) -> LayersPicture:
     return LayersPicture({name: dict(_walk(folder)) for name, folder in layers.items()})
 
 
-def container_in(tree: Sequence[tuple[int, procfs.Process]]) -> Container | None:
-    """Return the container in a tree; None where all share this process's namespaces.
+def containers_in(tree: Sequence[tuple[int, procfs.Process]]) -> list[Container]:
+    """Return the containers in a tree; none where all share this process's namespaces.
 
-    It begins with the first process in another PID namespace than this process here or, where
-    there is none, in another one of any kind. What is below that, or shares all that it has of its
-    own, is in it.
+    Each begins with a process in another PID namespace than this process here or, where there is
+    no such process, in another one of any kind. What is below that, or shares all that it has of
+    its own, is in it.
 
     Args:
         tree: depth and process, each parent before its children. Some may have ended meanwhile.
@@ -125,25 +177,35 @@ def container_in(tree: Sequence[tuple[int, procfs.Process]]) -> Container | None
     ours = procfs.namespaces()
     own = {process.pid: _namespaces(process.pid).items() - ours.items() for _, process in tree}
     apart = [process for _, process in tree if own[process.pid]]
-    if not apart:
-        return None
-    first = next((process for process in apart if "pid" in dict(own[process.pid])), apart[0])
-    kinds, inside = dict(own[first.pid]), set[int]()
-    for _, process in tree:
-        if process.ppid in inside or own[first.pid] <= own[process.pid]:
-            inside.add(process.pid)
-    return Container(first, ours | kinds, frozenset(kinds), frozenset(inside))
+    found, taken = list[Container](), set[int]()
+    for first in [process for process in apart if "pid" in dict(own[process.pid])] or apart:
+        if first.pid in taken:
+            continue
+        inside = set[int]()
+        for _, process in tree:
+            if process.ppid in inside or own[first.pid] <= own[process.pid]:
+                inside.add(process.pid)
+        kinds, pids = dict(own[first.pid]), frozenset(inside - taken)
+        found.append(Container(first, ours | kinds, frozenset(kinds), pids))
+        taken |= inside
+    return found
 
 
-def _look(pid: int, timeout: float) -> NamespacePicture:
-    tree = procfs.settled_tree(pid, timeout)
-    found = container_in(tree)
+def _look(pid: int | None, timeout: float) -> NamespacePicture:
+    tree = procfs.settled_tree(1 if pid is None else pid, timeout)
+    found = containers_in(tree)
+    shown = dict(enumerate(found[:MAX_CONTAINERS], 1))
+    inside = {pid: number for number, container in shown.items() for pid in container.pids}
+    hidden = {pid for container in found[MAX_CONTAINERS:] for pid in container.pids}
+    tree = [(depth, process) for depth, process in tree if process.pid not in hidden]
+    if pid is None:
+        tree = _around(inside, tree)
     rows = tuple(
         Row(
             depth=depth,
             pid=process.pid,
-            inside=found is not None and process.pid in found.pids,
-            pid_inside=found.pid_inside(process) if found else None,
+            inside=(number := inside.get(process.pid, 0)),
+            pid_inside=shown[number].pid_inside(process) if number else None,
             name=process.name,
             command=process.command,
             zombie=process.state == "Z",
@@ -152,15 +214,67 @@ def _look(pid: int, timeout: float) -> NamespacePicture:
     )
     ours = tuple(procfs.namespaces().items())
     lab = Side(ours, _read(lambda: procfs.hostname()), _read(lambda: _links()))
-    container = None
-    if found:
-        inside = found.first.pid
-        container = Side(
-            tuple(found.namespaces.items()),
-            _read(lambda: procfs.hostname(inside)) if "uts" in found.own else lab.hostname,
-            _read(lambda: _links(inside)) if "net" in found.own else lab.links,
-        )
-    return NamespacePicture(lab, container, rows, ended=not rows or rows[0].zombie)
+    sides = tuple(_side(container, lab) for container in shown.values())
+    ended = pid is not None and (not rows or rows[0].zombie)
+    return NamespacePicture(lab, sides, rows, len(found) - len(shown), ended=ended)
+
+
+def _network(timeout: float) -> NetworkPicture:
+    tree = procfs.settled_tree(1, timeout)
+    nets = networks.find([process for _, process in tree])
+    wires = sorted(networks.wires(nets), key=lambda wire: (not wire.switch, wire.switch))
+    plugged = {end.name for wire in wires for end in wire.ends}
+    without = {net.name for net in nets if not net.is_switch} - plugged
+    host = [networks.name_of(one.first) for one in containers_in(tree) if "net" not in one.own]
+    return NetworkPicture(tuple(wires), tuple(sorted(without)), tuple(sorted(host)))
+
+
+def _around(
+    inside: Mapping[int, int], tree: Sequence[tuple[int, procfs.Process]]
+) -> list[tuple[int, procfs.Process]]:
+    """Those of a tree that are in a container, and the parents of such."""
+    parents = {process.ppid for _, process in tree if process.pid in inside}
+    depths = dict[int, int]()
+    for _, process in tree:
+        if process.pid in inside.keys() | parents:
+            depths[process.pid] = depths.get(process.ppid, -1) + 1
+    return [(depths[one.pid], one) for _, one in tree if one.pid in depths]
+
+
+def _side(container: Container, lab: Side) -> Side:
+    pid = container.first.pid
+    return Side(
+        tuple(container.namespaces.items()),
+        _read(lambda: procfs.hostname(pid)) if "uts" in container.own else lab.hostname,
+        _read(lambda: _links(pid)) if "net" in container.own else lab.links,
+    )
+
+
+def _base(given: str | None) -> str:
+    return given or os.environ.get("MYDOCKER_CGROUP", "")
+
+
+def _two_looks(base: str) -> list[dict[str, procfs.Usage]]:
+    before = procfs.groups(base)
+    time.sleep(MEASURING)
+    return [before, procfs.groups(base)]
+
+
+def _stats(looks: Sequence[Mapping[str, procfs.Usage]]) -> StatsPicture:
+    """Make a picture of what was seen, the last look at the end."""
+    containers = {}
+    for name, now in looks[-1].items():
+        seen = [look[name] for look in looks if name in look]
+        memory = [(one.time, one.memory) for one in seen if one.memory is not None]
+        tasks = [(one.time, one.tasks) for one in seen if one.tasks is not None]
+        spent = [(one.time, one.cpu) for one in seen if one.cpu is not None]
+        rates = [(t, (new - old) / (t - before)) for (before, old), (t, new) in pairwise(spent)]
+        containers[name] = {
+            "memory": Part(memory, now.memory_max),
+            "processor": Part(rates, now.cpu_max),
+            "tasks": Part(tasks, now.tasks_max),
+        }
+    return StatsPicture(containers)
 
 
 def _namespaces(pid: int) -> dict[str, int]:

@@ -1,10 +1,11 @@
-"""What the kernel says about processes, namespaces, mounts and networks. Draws nothing.
+"""What the kernel says of processes, namespaces, mounts, networks, groups. Draws nothing.
 
 A `pid` may be "self". What /proc tells about the reader's own namespace alone, a host name or the
 state of a network link, is asked from a thread that enters the other one for that one question.
 """
 
 import contextlib
+import errno
 import os
 import re
 import time
@@ -48,6 +49,22 @@ class Mount:
     source: str  # a device, or any word
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a control group takes, and what it may take at most; see cgroups(7).
+
+    None where there is no such limit, or where the group does not have that controller.
+    """
+
+    time: float  # seconds on the monotonic clock, when it was read
+    memory: float | None  # bytes
+    memory_max: float | None
+    cpu: float | None  # seconds of processors, since the group was made
+    cpu_max: float | None  # processors
+    tasks: float | None
+    tasks_max: float | None
+
+
 def status(pid: int | str = "self") -> dict[str, str]:
     """Return the lines of /proc/PID/status, see proc_pid_status(5).
 
@@ -68,9 +85,9 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
     Raises:
         OSError: no such process, one that has ended, or one that this user may not inspect.
     """
-    folder = f"/proc/{pid}/ns"
-    known = os.listdir(folder)  # to this kernel
-    links = {kind: os.readlink(f"{folder}/{kind}") for kind in NAMESPACES if kind in known}
+    # What this kernel knows; the folder of one that is ending is root's alone.
+    known = os.listdir("/proc/self/ns")
+    links = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in NAMESPACES if kind in known}
     return {kind: int(link.split("[")[1][:-1]) for kind, link in links.items()}
 
 
@@ -138,10 +155,17 @@ def mounts(pid: int | str = "self") -> list[Mount]:
     """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
 
     Raises:
-        OSError: no such process, or one that this user may not inspect.
+        FileNotFoundError: there is no process with this PID.
+        ProcessLookupError: it is ending, and has left its namespaces.
     """
+    try:
+        lines = _lines(f"/proc/{pid}/mountinfo")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ProcessLookupError(errno.ESRCH, "the process is ending", error.filename) from None
     found = []
-    for line in _lines(f"/proc/{pid}/mountinfo"):
+    for line in lines:
         before, after = line.split(" - ", 1)
         number, parent, _device, root, target, options, *optional = before.split(" ")
         fstype, source = after.split(" ")[:2]
@@ -158,7 +182,7 @@ def hostname(pid: int | str = "self") -> str:
     Raises:
         OSError: no such process, or no right to enter its namespace.
     """
-    return _inside(pid, "uts", lambda: os.uname().nodename)
+    return inside(pid, "uts", lambda: os.uname().nodename)
 
 
 def links(pid: int | str = "self") -> dict[str, bool]:
@@ -170,7 +194,22 @@ def links(pid: int | str = "self") -> dict[str, bool]:
     Raises:
         OSError: no such process, or no right to enter its namespace.
     """
-    return _inside(pid, "net", _links)
+    return inside(pid, "net", _links)
+
+
+def groups(base: str) -> dict[str, Usage]:
+    """Return what containers take whose control groups lie in a folder.
+
+    Returns:
+        the name of each group, 12 hexadecimal digits, in which a process is; the oldest first.
+        Nothing where there is no such folder.
+    """
+    entries = list(os.scandir(base)) if os.path.isdir(base) else []
+    entries = [entry for entry in entries if re.fullmatch("[0-9a-f]{12}", entry.name)]
+    entries.sort(key=os.DirEntry.inode)  # this file system counts them up
+    found = {entry.name: _usage(entry.path) for entry in entries}
+    # cpu.stat is in every group, but for one that was removed meanwhile.
+    return {name: one for name, one in found.items() if one.tasks != 0 and one.cpu is not None}
 
 
 def with_environment(entry: str) -> list[int]:
@@ -195,7 +234,7 @@ def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
     return False
 
 
-def _inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
+def inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
     """Ask a question in a process's namespace; of those used here each thread may have its own."""
     path = f"/proc/{pid}/ns/{kind}"
     if os.readlink(path) == os.readlink(f"/proc/thread-self/ns/{kind}"):
@@ -222,6 +261,29 @@ def _links() -> dict[str, bool]:
         with contextlib.suppress(OSError):  # removed meanwhile
             found[name] = bool(linux.link_flags(name) & linux.IFF_UP)
     return found
+
+
+def _usage(group: str) -> Usage:
+    quota, period = _value(f"{group}/cpu.max"), _value(f"{group}/cpu.max", 1)
+    cpu = _value(f"{group}/cpu.stat", 1)
+    return Usage(
+        time.monotonic(),
+        memory=_value(f"{group}/memory.current"),
+        memory_max=_value(f"{group}/memory.max"),
+        cpu=None if cpu is None else cpu / 1e6,
+        cpu_max=quota / period if quota and period else None,
+        tasks=_value(f"{group}/pids.current"),
+        tasks_max=_value(f"{group}/pids.max"),
+    )
+
+
+def _value(path: str, place: int = 0) -> float | None:
+    """Return a word of a group's file: None for "max", and where there is no such file."""
+    try:
+        word = _read(path).split()[place]
+    except OSError:  # also where the group is removed meanwhile
+        return None
+    return None if word == "max" else float(word)
 
 
 def _environment(pid: int) -> list[str]:

@@ -91,12 +91,23 @@ def has_capability(bit: int) -> bool:
 
 def main(words: Sequence[str]) -> int:
     """Start ipykernel in a sandbox, with the arguments that Jupyter gives a kernel."""
+    from labkit import cgroup  # which other sandboxes need not load
+
     parent = int(os.environ.get("JPY_PARENT_PID", "0")) or None
-    return run(lambda: become_kernel(words), session=True, watch=parent)
+    with contextlib.ExitStack() as held:
+        group = ""
+        with contextlib.suppress(OSError):  # without limits, then: doctor says why
+            group = str(held.enter_context(cgroup.lab_group()))
+        return run(lambda: become_kernel(words, group), session=True, watch=parent)
 
 
-def become_kernel(words: Sequence[str]) -> NoReturn:
-    """Execute ipykernel, with the same surroundings everywhere; HOME, proxies and the like stay."""
+def become_kernel(words: Sequence[str], group: str) -> NoReturn:
+    """Execute ipykernel, with the same surroundings everywhere; HOME, proxies and the like stay.
+
+    Args:
+        words: Jupyter's arguments.
+        group: the folder below which containers may have control groups, or "".
+    """
     # The kernel's specification names it by a path that climbs out of its own folder.
     python = os.path.normpath(sys.executable)
     kept = {
@@ -109,6 +120,7 @@ def become_kernel(words: Sequence[str]) -> NoReturn:
         # As in an activated virtual environment: `python3` in a cell is the kernel's own.
         "PATH": os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath),
         "MYDOCKER_DATA": f"{places.mine()}/images",
+        **({"MYDOCKER_CGROUP": group} if group else {}),
         "PYTHON_COLORS": "0",  # of tracebacks, from 3.13 on: ipykernel forces colours
         # Inside there is no such PID as the one that is set, and ipykernel would end at once. The
         # launcher watches that; PID 1 is the parent here, which ipykernel takes for one that stays.

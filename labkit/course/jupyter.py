@@ -1,6 +1,7 @@
 """Starts JupyterLab on the learner's copies: on 127.0.0.1, with a token; or for a JupyterHub."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -12,7 +13,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyterlab.labapp import LabApp
 from nbformat.sign import NotebookNotary
 
-from labkit import doctor
+from labkit import cgroup, doctor
 from labkit.course import copies, workbook
 
 HOST = "127.0.0.1"
@@ -101,6 +102,8 @@ def _problem() -> str:
     """Return why the labs cannot run on this machine, "" where they can."""
     report = doctor.check()
     if report.healthy:
+        with contextlib.suppress(OSError):  # before there are kernels and terminals to be moved
+            cgroup.take_leaf()
         return ""
     problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
     return "\n  ".join(["the labs cannot run here yet:", *problems])

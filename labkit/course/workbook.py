@@ -33,6 +33,15 @@ from mydocker.__main__ import main
 
 sys.exit(main())
 '''
+# Beside START where there is OCI: podman's `--runtime PATH` wants a program.
+OCI, PROGRAM = "mydocker/oci.py", "mydocker-oci"
+_PROGRAM = f"""#!{sys.executable}
+import sys
+
+from mydocker.oci import main
+
+sys.exit(main())
+"""
 _EXERCISE = re.compile(r"[0-9]{2}\.[0-9]+")
 
 
@@ -291,7 +300,7 @@ def install(files: dict[str, Source]) -> Path:
 
 
 def export(files: dict[str, Source], folder: Path) -> None:
-    """Write a runtime, and START, into a folder; a file that is so already stays as it is.
+    """Write a runtime, START and PROGRAM into a folder; a file that is so already stays as it is.
 
     Args:
         files: as `runtime` returns it.
@@ -301,11 +310,14 @@ def export(files: dict[str, Source], folder: Path) -> None:
         OSError: it cannot be written.
     """
     texts = {path: source.text for path, source in files.items()}
-    for name, text in (texts | ({START: _START} if MAIN in files else {})).items():
+    more = {START: (MAIN, _START), PROGRAM: (OCI, _PROGRAM)}
+    texts |= {name: text for name, (wanted, text) in more.items() if wanted in files}
+    for name, text in texts.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != text.encode():  # new, or damaged
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, text)
+            path.chmod(path.stat().st_mode | 0o111 * (name == PROGRAM))
 
 
 def write(path: Path, content: str | bytes) -> None:

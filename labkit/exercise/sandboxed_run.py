@@ -220,7 +220,9 @@ class SandboxedRun:
         """Wait until the program waits for something, and say whether it does: it may end, too."""
         polls = itertools.count()
         self.until(lambda: next(polls) > MAX_POLLS, idle_timeout=0)
-        return _lives(self.processes())
+        if not (there := self.processes()):
+            self.wait()  # its status comes a moment later
+        return _lives(there)
 
     def wait(self) -> int | None:
         """Wait for the program to end, and return its status; None where a limit had to end it."""

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import PurePath
 
 from labkit.view.picture import Picture, figure
-from labkit.view.text import columns, fit_columns, markup, visible
+from labkit.view.text import fit_columns, markup, table, visible
 
 MAX_ROWS = 40  # more paths are counted
 HIDING = {"file", "new folder", "removed"}  # below these a lower layer's is not seen
@@ -24,28 +24,20 @@ class LayersPicture(Picture):
 
     def __repr__(self) -> str:
         """The picture in words."""
-        table = [["", *map(visible, self.layers), "you see"]]
+        rows = [["", *map(visible, self.layers), "you see"]]
         for path in self.paths[:MAX_ROWS]:
             kinds = [layer.get(path, "") for layer in self.layers.values()]
             seen = ", ".join(map(visible, self.seen(path))) or "nothing"
-            table.append([fit_columns(f"/{visible(path)}", 40), *kinds, seen])
-        widths = [max(map(columns, column)) for column in zip(*table, strict=True)]
-        lines = (
-            "  ".join(
-                word + " " * (width - columns(word))
-                for word, width in zip(row, widths, strict=True)
-            )
-            for row in table
-        )
-        return "\n".join([*map(str.rstrip, lines), *self._rest()])
+            rows.append([fit_columns(f"/{visible(path)}", 40), *kinds, seen])
+        return "\n".join([table(rows), *self._rest()])
 
     def html(self) -> str:
         """A table: a row for each path, a column for each layer, and at last what one sees."""
         head = "".join(f'<th scope="col">{markup(one)}</th>' for one in self.layers)
         rows = "".join(map(self._row, self.paths[:MAX_ROWS]))
-        table = f'<table><tr><td></td>{head}<th scope="col">you see</th></tr>{rows}</table>'
+        inner = f'<table><tr><td></td>{head}<th scope="col">you see</th></tr>{rows}</table>'
         rest = "".join(f"<p>{words}</p>" for words in self._rest())
-        return figure("lk-layers", table + rest, "Layers, and what one sees from above")
+        return figure("lk-layers", inner + rest, "Layers, and what one sees from above")
 
     def seen(self, path: str) -> list[str]:
         """Name the layers whose one is seen, the lowest first: several for a merged folder."""

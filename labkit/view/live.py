@@ -10,7 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from labkit.view.picture import STYLE, Picture
+from labkit.view.picture import MANY, NETWORK, STYLE, Picture
 
 POLL_INTERVAL = 1.0  # seconds between two looks where nothing gives a sign
 SETTLE_TIME = 0.1  # seconds that a sign waits for more of its kind
@@ -28,7 +28,7 @@ class Live(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_name("live.js")
-    _css = STYLE
+    _css = STYLE + MANY + NETWORK
     html: traitlets.Unicode[str, str | bytes] = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, listen: Callable[[Listener], Callable[[], None]] | None = None) -> None:

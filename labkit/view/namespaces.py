@@ -1,19 +1,23 @@
-"""The lab and a container side by side: what they share, and what is the container's own."""
+"""The lab and its containers side by side: what they share, and what is each one's own."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import pairwise
 
-from labkit.view.picture import Picture, figure
+from labkit.view.picture import Picture, figure, frame, grid
 from labkit.view.text import columns, fit_columns, markup, phrase, visible
 
-MAX_PROCESSES = 20  # of either side; the rest is counted
+MAX_CONTAINERS = 6  # of these and of the next, the rest is counted
+MAX_PROCESSES = 20  # of the lab and of each container
 MAX_LINKS = 4
 
 NO_CONTAINER = ("No container:", "every process shares the lab's namespaces.")
 ENDED = "The process has ended."
 
 _COLUMNS = 78  # of the words
+_LOOKS = {"own": "lk-own", "namespaces": "lk-shared", "shared": "lk-shared"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Row:
     Attributes:
         depth: below the first one.
         pid: its PID in the lab.
-        inside: whether it is in the container.
+        inside: the number of the container that it is in, from 1; 0 outside.
         pid_inside: its PID there; None where it is outside or its PID is the same.
         name: the kernel's name for it.
         command: its argument vector.
@@ -47,7 +51,7 @@ class Row:
 
     depth: int
     pid: int
-    inside: bool
+    inside: int
     pid_inside: int | None
     name: str
     command: tuple[str, ...]
@@ -56,67 +60,82 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class NamespacePicture(Picture):
-    """The lab and a container at one moment.
+    """The lab and its containers at one moment.
 
     Attributes:
         lab: the reader's side.
-        container: the other side; None where every process shares all that the lab has.
+        containers: the other sides; none where every process shares all that the lab has.
         rows: the process tree, each parent before its children.
+        more: how many further containers there are.
         ended: the process at the top of the tree has ended.
     """
 
     lab: Side
-    container: Side | None
+    containers: tuple[Side, ...]
     rows: tuple[Row, ...]
+    more: int = 0
 
     def __repr__(self) -> str:
         """The picture in words."""
-        facts = [("hostname", [self._hostname()])]
-        if self.container:
-            facts = [
-                ("own", [" ".join(self._kinds(own=True))]),
-                ("shared", [" ".join(self._kinds(own=False)) or "none"]),
-                *facts,
-                ("links", self._links()),
-            ]
+        facts = [] if self.containers else [("hostname", [_name(self.lab)])]
+        for name, side in zip(self._names, self.containers, strict=True):
+            facts += [("container", [name])] * self._many
+            for whose, kinds in self._kinds(side).items():
+                facts.append((visible(whose), [" ".join(kinds) or "none"]))
+            facts += [("hostname", [self._hostname(side)]), ("links", self._links(side))]
         lines = [
-            fit_columns(f"{name if number == 0 else '':10}{word}", _COLUMNS)
-            for name, words in facts
+            fit_columns(f"{label if number == 0 else '':9} {visible(word)}", _COLUMNS)
+            for label, words in facts
             for number, word in enumerate(words)
         ]
+        lines += [self._rest] * (self.more > 0)
         if self.ended:
             lines.append(ENDED)
-        elif not self.container:
+        elif not self.containers:
             lines.append(" ".join(NO_CONTAINER))
         return "\n".join(lines + self._tree_in_words())
 
     def html(self) -> str:
-        """The lab beside the container."""
+        """The lab beside its container, or around several."""
         kinds = {"namespaces": [kind for kind, _ in self.lab.namespaces]}
         links = _link_words(self.lab.links) if self.moving else ["those of the machine"]
-        lab = self._facts(self.lab, kinds, links) + self._processes(self.rows, self._pid_in_lab)
-        container = f"<p><strong>{ENDED}</strong></p>" * self.ended
-        if self.container:
-            kinds = {"own": self._kinds(own=True), "shared": self._kinds(own=False)}
-            inside = [row for row in self.rows if row.inside]
-            container += self._facts(self.container, kinds, self._links())
-            container += self._processes(inside, self._pid_in_container)
-        elif not self.ended:
-            container = f"<p>{'<br>'.join(NO_CONTAINER)}</p>"
-        return figure(
-            "lk-namespaces",
-            f'<div class="lk-side lk-lab"><strong>the lab</strong>{lab}</div>'
-            f'<div class="lk-side lk-container"><strong>the container</strong>{container}</div>',
-            "The lab and a container",
-        )
+        lab = [self._facts(self.lab, kinds, links), self._processes(self.rows, self._pid_in_lab)]
+        ended = f"<p><strong>{ENDED}</strong></p>" * self.ended
+        sides = [] if self.containers else [ended or f"<p>{'<br>'.join(NO_CONTAINER)}</p>"]
+        for number, side in enumerate(self.containers, 1):
+            inside = [row for row in self.rows if row.inside == number]
+            facts = self._facts(side, self._kinds(side), self._links(side))
+            sides.append(ended + facts + self._processes(inside, self._pid_in_container))
+        if not self._many:
+            content = frame("lab", "the lab", *lab) + frame("container", "the container", *sides)
+            return figure("lk-namespaces", content, "The lab and a container")
+        titles = [f"container {name}" for name in self._names]
+        lab = [grid(lab), grid(map(partial(frame, "container"), titles, sides))]
+        lab += [f"<p>{self._rest}</p>"] * (self.more > 0)
+        return figure("lk-namespaces", frame("lab", "the lab", *lab), "The lab and its containers")
+
+    @property
+    def _many(self) -> bool:
+        return len(self.containers) > 1
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """Each container's host name or, where it is not its alone, its number."""
+        names = [side.hostname for side in (self.lab, *self.containers)]
+        own = [name if names.count(name) == 1 else None for name in names[1:]]
+        return [name or f"number {number}" for number, name in enumerate(own, 1)]
+
+    @property
+    def _rest(self) -> str:
+        return f"… and {self.more} more containers"
 
     def _facts(self, side: Side, kinds: dict[str, list[str]], links: list[str]) -> str:
         facts = f"<dt>hostname</dt><dd><strong>{markup(_name(side))}</strong></dd>"
         for whose, names in kinds.items():
-            look = "lk-own" if whose == "own" else "lk-shared"
+            look = _LOOKS.get(whose, "lk-shared lk-parent")
             inodes = {kind: f" <small>{n}</small>" * self.moving for kind, n in side.namespaces}
             chips = [f'<span class="{look}">{name}{inodes[name]}</span>' for name in names]
-            facts += f"<dt>{whose}</dt><dd>{' '.join(chips) or 'none'}</dd>"
+            facts += f"<dt>{markup(whose)}</dt><dd>{' '.join(chips) or 'none'}</dd>"
         return f"<dl>{facts}<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd></dl>"
 
     def _processes(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
@@ -132,28 +151,32 @@ class NamespacePicture(Picture):
             row, below = rows[start], self._tree(rows[start + 1 : end], note)
             command = markup(" ".join((f"{row.name}:", *row.command)))
             title = f' title="{command}"' * bool(self.moving and row.command)
-            words = f"<span>{markup(row.name)}</span> <small>{note(row)}</small>"
+            words = f"<span>{markup(row.name)}</span> <small>{markup(note(row))}</small>"
             items += '<li class="lk-inside">' if row.inside else "<li>"
             items += f"<div{title}>{words}</div>{below}</li>"
         return f"<ul>{items}</ul>" * bool(items)
 
-    def _kinds(self, *, own: bool) -> list[str]:
-        """The kinds of which the container has one of its own, or the lab's."""
-        its = dict(self.container.namespaces) if self.container else {}
-        ours = self.lab.namespaces
-        return [kind for kind, inode in ours if kind in its and (its[kind] != inode) == own]
+    def _kinds(self, side: Side) -> dict[str, list[str]]:
+        """The kinds of which a container has one of its own, the lab's, or another container's."""
+        found: dict[str, list[str]] = {"own": [], "shared": []}
+        for one in side.namespaces:
+            sides = zip(self._names, self.containers, strict=True)
+            others = [name for name, it in sides if it is not side and one in it.namespaces]
+            whose = f"with {', '.join(others)}" if others else "own"
+            whose = "shared" if one in self.lab.namespaces else whose
+            found.setdefault(whose, []).append(one[0])
+        return found
 
-    def _hostname(self) -> str:
-        if not self.container:
-            return _name(self.lab)
-        if "uts" in self._kinds(own=True):
-            return f"{_name(self.lab)} outside, {_name(self.container)} inside"
+    def _hostname(self, side: Side) -> str:
+        if self._owns(side, "uts"):
+            return f"{_name(self.lab)} outside, {_name(side)} inside"
         return f"{_name(self.lab)}, shared"
 
-    def _links(self) -> list[str]:
-        if self.container and "net" in self._kinds(own=True):
-            return _link_words(self.container.links)
-        return ["those of the lab"]
+    def _links(self, side: Side) -> list[str]:
+        return _link_words(side.links) if self._owns(side, "net") else ["those of the lab"]
+
+    def _owns(self, side: Side, kind: str) -> bool:
+        return kind in dict(set(side.namespaces) - set(self.lab.namespaces))
 
     def _tree_in_words(self) -> list[str]:
         rows, more = _shown(self.rows)
@@ -167,20 +190,23 @@ class NamespacePicture(Picture):
         for row, name in zip(rows, names, strict=True):
             note = self._pid_in_words(row)
             gap = " " * (widest - columns(name) + 3)
-            lines.append(f"  {name}{gap}{note}" if note else f"  {name}")
+            lines.append(fit_columns(f"  {name}{gap}{note}" if note else f"  {name}", _COLUMNS))
         if more:
             lines.append(f"  {more}")
         return ["processes", *lines] if lines else []
 
     def _pid_in_words(self, row: Row) -> str:
-        inside = "inside" if row.inside else ""
+        inside = ""
+        if row.inside:
+            name = self._names[row.inside - 1]
+            inside = f"in {visible(name)}" if self._many else "inside"
         if row.pid_inside is not None:
-            inside = f"PID {row.pid_inside} inside"
+            inside = f"PID {row.pid_inside} {inside}"
         return phrase(inside, "zombie" * row.zombie)
 
     def _pid_in_lab(self, row: Row) -> str:
         words = phrase(f"PID {row.pid}" * self.moving, self._pid_in_words(row))
-        return words.replace(", PID", " =")
+        return words.replace(", PID", " =", 1)
 
     def _pid_in_container(self, row: Row) -> str:
         pid = row.pid_inside or row.pid * self.moving
@@ -189,16 +215,18 @@ class NamespacePicture(Picture):
 
 def _shown(rows: Sequence[Row]) -> tuple[list[Row], str]:
     """The rows that there is room for, and a line about the rest."""
-    inside = [row for row in rows if row.inside]
-    outside = [row for row in rows if not row.inside]
-    kept = {id(row) for side in (inside, outside) for row in side[:MAX_PROCESSES]}
+    count, kept = Counter[int](), []
+    for row in rows:
+        count[row.inside] += 1
+        if count[row.inside] <= MAX_PROCESSES:
+            kept.append(row)
     more = ""
     if hidden := len(rows) - len(kept):
         more = f"… and {hidden} more"
-        hidden_inside = max(0, len(inside) - MAX_PROCESSES)
+        hidden_inside = hidden - max(0, count[0] - MAX_PROCESSES)
         if 0 < hidden_inside < hidden:
-            more += f", {hidden_inside} of them in the container"
-    return [row for row in rows if id(row) in kept], more
+            more += f", {hidden_inside} of them inside"
+    return kept, more
 
 
 def _branches(depths: Sequence[int]) -> list[str]:

@@ -5,13 +5,22 @@ makes boxes, lanes and colours of it, in both themes and at any width; what is s
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-STYLE = re.sub(
-    r"/\*.*?\*/|\s+", " ", Path(__file__).with_name("pictures.css").read_text(encoding="utf-8")
-)
+from labkit.view.text import markup
+
+
+def _style(name: str) -> str:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return re.sub(r"/\*.*?\*/|\s+", " ", text)
+
+
+STYLE = _style("pictures.css")
+MANY = _style("many.css")  # what pictures of many containers need besides
+NETWORK = _style("network.css")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -38,7 +47,9 @@ class Picture:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        return f"<style>{STYLE}</style>{self.html()}"
+        html = self.html()
+        more = MANY * ("lk-many" in html) + NETWORK * ("lk-network" in html)
+        return f"<style>{STYLE}{more}</style>{html}"
 
 
 def figure(kind: str, content: str, label: str) -> str:
@@ -51,3 +62,14 @@ def figure(kind: str, content: str, label: str) -> str:
     """
     inner = f'<div class="{kind}">{content}</div>'
     return f'<figure class="lk-picture" aria-label="{label}">{inner}</figure>'
+
+
+def frame(look: str, title: str, *parts: str) -> str:
+    """Return the frame of a side, "lab" or "container", with HTML in it."""
+    strong = f"<strong>{markup(title)}</strong>"
+    return f'<div class="lk-side lk-{look}">{strong}{"".join(parts)}</div>'
+
+
+def grid(parts: Iterable[str]) -> str:
+    """Return HTML side by side, as far as there is room."""
+    return f'<div class="lk-many">{"".join(f"<div>{part}</div>" for part in parts)}</div>'

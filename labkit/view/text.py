@@ -1,6 +1,7 @@
 """Text from anywhere, made fit for a page and for the columns of a terminal."""
 
 import unicodedata
+from collections.abc import Sequence
 from html import escape
 
 ELLIPSIS = "…"
@@ -24,6 +25,18 @@ def markup(text: str) -> str:
 def phrase(*parts: str) -> str:
     """Return what is not empty of some words, with commas between."""
     return ", ".join(filter(None, parts))
+
+
+def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
+    """Return rows of words, as `visible` returns them, as lines with columns."""
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        gap.join(
+            word + " " * (width - columns(word)) for word, width in zip(row, widths, strict=True)
+        )
+        for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
 
 
 def columns(text: str) -> int:
