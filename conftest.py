@@ -1,9 +1,11 @@
 """For every test run: working folders in a temporary folder, and signals as a login has them."""
 
+import functools
 import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +22,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give an emulated machine more than nbval's five seconds between two messages of a kernel."""
+    """Give an emulated machine more than nbval's five seconds between two messages of a kernel.
+
+    Notebooks that ask for what this machine has not, limits or networks, are skipped.
+    """
     if hasattr(item, "output_timeout"):
         item.output_timeout = item.config.option.nbval_kernel_startup_timeout
+        if why := missing(item.path):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@functools.cache
+def missing(notebook: Path) -> str:
+    import labkit
+
+    text = notebook.read_text(encoding="utf-8")
+    asked = (name for name in ("no_limits", "no_network", "no_runtimes") if name in text)
+    return next(filter(None, (getattr(labkit, name)() for name in asked)), "")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from labkit.exercise.root import make_root
 from tests.helpers import browser
 from tests.helpers.course import LABKIT
 from tests.helpers.images import Who
-from tests.helpers.runtime import RUN, make_root
+from tests.helpers.many import Many
+from tests.helpers.runtime import RUN
 
 BOOKS = "mine"  # beside the course in `lab_folder`
 # For `make check`: what is quick and needs no browser.
@@ -31,8 +33,17 @@ FAST = {
 # For `make test-platform`, beside the notebooks: the runtime, and the floor that it stands on.
 PLATFORM = {
     *("test_cache", "test_doctor", "test_escapes", "test_fork", "test_init", "test_linux"),
-    *("test_bad_images", "test_images", "test_procfs", "test_record", "test_rootfs"),
-    *("test_rootless", "test_run", "test_sandbox"),
+    *(
+        "test_bad_images",
+        "test_images",
+        "test_many",
+        "test_network",
+        "test_networks",
+        "test_ports",
+        "test_procfs",
+    ),
+    *("test_record", "test_rootfs"),
+    *("test_rootless", "test_run", "test_sandbox", "test_scale"),
     *("test_shell", "test_sandboxed_run", "test_tty", "test_workbook"),
 }
 
@@ -160,6 +171,42 @@ def someone(kind):
         p for p in Path("/proc").glob("[0-9]*/environ") if str(who.data).encode() in readable(p)
     ]
     shutil.rmtree(who.folder)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def each_kind(request):
+    yield from with_many(request.param)
+
+
+@pytest.fixture(scope="session")
+def as_root():
+    yield from with_many("root")
+
+
+def with_many(kind):
+    many = Many(kind)
+    yield many
+    shutil.rmtree(many.folder)
+
+
+@pytest.fixture
+def many(each_kind):
+    """A user of each kind with many containers, all of which go with the test."""
+    yield each_kind
+    each_kind.clean()
+
+
+@pytest.fixture
+def net(many):
+    """One with a network `net`."""
+    many.ok("network", "create", "net")
+    return many
+
+
+@pytest.fixture
+def roots_many(as_root):
+    yield as_root
+    as_root.clean()
 
 
 def readable(path):

@@ -31,9 +31,9 @@ def deliver(tmp_path, files):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def work(tmp_path, lost=()):
+def work(tmp_path, lost=(), homes=()):
     """What is brought out, name to text; `lost` is what it says that it could not read."""
-    command = [*ORDINARY, COURSE, "work", tmp_path / "learner"]
+    command = [*ORDINARY, COURSE, "work", tmp_path / "learner", *homes]
     run = subprocess.run(command, capture_output=True, check=True)
     assert run.stderr == b""
     told = json.loads(run.stdout)
@@ -78,6 +78,19 @@ def test_what_was_changed_in_notebooks_goes_to_the_copies(tmp_path, learner):
     names = sorted(path.name for path in (learner / "notebooks").iterdir())
     assert names == ["01.ipynb", "work"]  # what is in `work` moves with the first start
     assert not (learner / ".as-delivered").exists()
+
+
+def test_the_work_of_a_hubs_learners_goes_by_their_homes(tmp_path, learner):
+    homes = [tmp_path / f"learner-{name}" for name in ("ada", "bob", "*")]
+    for home in homes[:2]:
+        (home / "mine").mkdir(parents=True)
+        (home / "mine/01.ipynb").write_text(home.name)
+    (homes[1] / "mine/folder").symlink_to(homes[0])
+    lost = ["learner-bob/mine/folder is not saved: it is a link to a folder"]
+    assert work(tmp_path, lost, homes) == {
+        "learner-ada/01.ipynb": "learner-ada",
+        "learner-bob/01.ipynb": "learner-bob",
+    }
 
 
 def test_the_copies_are_left_alone(tmp_path, learner):

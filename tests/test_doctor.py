@@ -147,6 +147,27 @@ def test_a_kernel_without_overlayfs_is_named(monkeypatch, number):
     )
 
 
+@pytest.mark.parametrize("kind", ["bridge", "veth"])
+def test_a_kernel_without_bridge_or_veth_is_named(monkeypatch, kind):
+    monkeypatch.setitem(doctor.LINKS, kind, "nosuchkind")  # to which it answers as to any other
+    assert doctor.no_network() == (
+        f"no {kind}: Error: Unknown device type. This kernel is without. Cure: sudo modprobe "
+        "bridge veth, or the class VM"
+    )
+    monkeypatch.undo()
+    assert doctor.no_network() == ""
+
+
+def test_runtimes_that_are_not_installed_are_named(monkeypatch, tmp_path):
+    (tmp_path / "crun").touch(0o755)
+    monkeypatch.setattr(doctor, "SBIN", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nosuch")
+    assert doctor.no_runtimes() == "runc, podman not found. Cure: sudo apt install runc podman"
+    (tmp_path / "runc").touch(0o755)
+    (tmp_path / "podman").touch(0o755)
+    assert doctor.no_runtimes() == ""
+
+
 @pytest.mark.parametrize("user", ["", ORDINARY])
 def test_a_machine_without_proc(tmp_path, user):
     found = problems(tmp_path, NO_PROC, f"{user} {LABKIT} doctor")

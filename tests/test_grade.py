@@ -21,7 +21,7 @@ from classroom.submissions import Submission
 from labkit import procfs
 from labkit.course import workbook
 from tests.answers.stub import solution
-from tests.helpers.processes import ORDINARY, gone, until
+from tests.helpers.processes import ORDINARY, until, until_gone
 from tools.save import METADATA
 
 COURSE = workbook.NOTEBOOKS.parent
@@ -220,7 +220,7 @@ def test_ctrl_c_ends_all_that_was_started_and_leaves_a_table(tmp_path, scratch):
     assert grader.returncode == 130
     assert said.startswith("0 of 3 notebooks graded")
     assert errors == ""
-    until(lambda: gone(pids))
+    until_gone(pids)
     assert left_behind(scratch) == ([], [])
     assert (tmp_path / "grades.csv").exists()
 
@@ -229,7 +229,7 @@ def test_a_killed_grader_leaves_no_process(tmp_path, scratch):
     grader, pids = start(tmp_path / "class", tmp_path, scratch)
     grader.kill()
     grader.communicate()
-    until(lambda: gone(pids))
+    until_gone(pids)
     for folder in scratch.iterdir():
         shutil.rmtree(folder)
 

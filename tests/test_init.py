@@ -15,7 +15,7 @@ import pytest
 
 from labkit import procfs
 from tests.helpers.course import LABKIT
-from tests.helpers.processes import Kernel, gone, machine, until
+from tests.helpers.processes import Kernel, machine, until, until_gone
 from tests.helpers.runtime import PLAIN, RUN, program
 from tests.helpers.terminals import Person
 
@@ -71,7 +71,7 @@ def test_a_signal_ends_it_with_the_status_that_a_shell_would_give(start, name):
     pids = [*below(shell.pid), started(shell.pid)]
     os.kill(child(shell.pid), number)
     assert shell.communicate()[0].decode() == f"{128 + number}\n"
-    until(lambda: gone(pids))
+    until_gone(pids)
 
 
 def test_every_status_comes_back_unharmed():
@@ -141,10 +141,12 @@ def test_a_handler_inside_hears_each_signal_once(options):
     numbers = [n for n in range(1, 65) if n not in (9, 17, 18, 19, 20, 21, 22, 32, 33)]
     script = (
         "import os, signal\n"
-        f"numbers = {numbers}\n"
-        "for n in numbers: signal.signal(n, lambda n, _: os.write(1, b'%d\\n' % n))\n"
+        "heard, hear = os.pipe()\n"  # pause(2) would miss one that comes just before it
+        "os.set_blocking(hear, False)\n"
+        "signal.set_wakeup_fd(hear)\n"
+        f"for n in {numbers}: signal.signal(n, lambda n, _: None)\n"
         "os.write(1, b'up\\n')\n"
-        "while True: signal.pause()\n"
+        "while True: os.write(1, b'%d\\n' % os.read(heard, 1)[0])\n"
     )
     words = [*options, sys.executable, "-c", script]
     with container(*words, stdout=subprocess.PIPE, bufsize=0) as launcher:
@@ -279,7 +281,7 @@ def test_where_our_terminal_is_gone_it_ends_and_says_so_in_one_line(tmp_path):
         pids = below(child(p.pid))
         os.close(p.terminal)
         p.terminal = -1
-        until(lambda: gone(pids))
+        until_gone(pids)
     assert json.loads((tmp_path / "said").read_text())["msg"] == "Input/output error"
 
 
@@ -418,7 +420,7 @@ def test_dying_leaves_no_process_no_mount_and_the_terminal_as_it_was(start, way)
             assert len(pids) == 4  # the parent, the watchdog of its terminal, PID 1, the command
         end(person)
         assert person.wait() == status
-        until(lambda: gone(pids))
+        until_gone(pids)
         assert person.settings() == person.before
     assert machine() == before
 
@@ -432,7 +434,7 @@ def test_a_closed_terminal_ends_it(start, options):
     os.close(person.terminal)
     person.terminal = -1
     assert os.waitstatus_to_exitcode(os.waitpid(person.pid, 0)[1]) == 129
-    until(lambda: gone(pids))
+    until_gone(pids)
     assert machine() == before
 
 
@@ -443,7 +445,7 @@ def test_with_init_a_command_that_becomes_another_user_still_dies_with_us():
         pids = [*below(launcher.pid), started(launcher.pid)]
         launcher.kill()
         launcher.wait()
-        until(lambda: gone(pids))
+        until_gone(pids)
 
 
 def test_a_shell_killed_above_it_ends_it():
@@ -453,7 +455,7 @@ def test_a_shell_killed_above_it_ends_it():
         pids = below(person.pid)
         os.kill(person.pid, signal.SIGKILL)
         assert person.wait() == 137
-        until(lambda: gone(pids))
+        until_gone(pids)
         assert person.settings() == person.before
 
 
@@ -535,7 +537,7 @@ def test_killed_at_any_moment_of_its_start_it_leaves_nothing():
             pids = below(person.pid)
             os.kill(person.pid, signal.SIGKILL)
             assert person.wait() == 137
-            until(lambda pids=pids: gone(pids))
+            until_gone(pids)
             until(lambda person=person: person.settings() == person.before)  # the watchdog's work
     assert machine() == before
 
@@ -559,6 +561,6 @@ def test_a_restarted_lab_kernel_ends_it(tmp_path):
         until(lambda: find(kernel.pids[0], "sleep"))
         pids = kernel.pids
         kernel.restart()
-        until(lambda: gone(pids))
+        until_gone(pids)
     finally:
         kernel.end()

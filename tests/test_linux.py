@@ -47,6 +47,15 @@ def test_clone_without_flags_is_a_fork():
     assert forked(body) == "5"
 
 
+def test_a_clone_may_be_the_callers_sibling():
+    def body():
+        if os.fork() == 0:
+            os._exit(5 if linux.clone(linux.CLONE_PARENT) == 0 else 3)
+        print(sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(2)))
+
+    assert forked(body) == "[3, 5]"
+
+
 def test_clone_refuses_a_process_with_several_threads():
     program = (
         "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
@@ -189,6 +198,20 @@ def test_poll_names_those_that_can_be_written_too():
         os.close(fd)
 
 
+def test_a_watch_tells_what_happens_in_a_folder(tmp_path):
+    changes = linux.watch(str(tmp_path), linux.IN_MODIFY | linux.IN_MOVED_TO)
+    (tmp_path / "new").touch()
+    assert linux.poll(changes, seconds=0) == set()  # nobody asked for that
+    (tmp_path / "new").write_text("a line")
+    assert linux.poll(changes, seconds=0) == {changes}
+    os.read(changes, 4096)
+    (tmp_path / "new").rename(tmp_path / "log")
+    assert linux.poll(changes, seconds=0) == {changes}
+    os.close(changes)
+    with pytest.raises(FileNotFoundError, match="inotify_add_watch"):
+        linux.watch(str(tmp_path / "nosuch"), linux.IN_MODIFY)
+
+
 @pytest.mark.parametrize(("line", "status"), [("exit 3", 3), ("kill -9 $$", 137)])
 def test_an_exit_status_is_what_a_shell_would_say(line, status):
     assert (
@@ -249,6 +272,7 @@ def leave_while_in_use():
         (lambda: linux.setns(0, linux.CLONE_NEWUTS), errno.EINVAL, "setns(0, CLONE_NEWUTS)"),
         (lambda: linux.sethostname("x" * 65), errno.EINVAL, "at most 64 bytes"),
         (lambda: linux.clone(1 << 40), errno.EINVAL, "clone(0x10000000000)"),
+        (lambda: linux.clone(cgroup=os.open("/", 0)), errno.EBADF, "clone(CLONE_INTO_CGROUP)"),
         (lambda: linux.mount("x", "/mnt", "no-such-fs"), errno.ENODEV, "/proc/filesystems"),
     ],
 )

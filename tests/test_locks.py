@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from labkit.course import workbook
+from labkit.exercise.root import make_root
 from tests.helpers.processes import ORDINARY, machine
-from tests.helpers.runtime import make_root
 
 RUNTIME = workbook.install(workbook.runtime("14"))
 DOCKER = 0xA80425FB  # what docker leaves of the capabilities, as its /proc/self/status shows it

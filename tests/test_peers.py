@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.images import busybox, member, tar
-from tests.helpers.tools import needed
+from tests.helpers.tools import PRIVATE, needed
 from tests.test_images import changed
 
 PEERS = ("skopeo", "umoci", "podman", "runc", "crun")
@@ -32,24 +32,6 @@ SCRIPTS = [
     "a:b,c",
 ]
 TIME = 1234567890
-
-
-# The peers keep caches and locks in /var/lib and /run, and podman leaves a mount: all theirs, and
-# gone with this mount namespace. (crun refuses to start where cgroup v1 and v2 are mixed.)
-PRIVATE = (
-    [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        "for d in /var/lib /run /dev/shm /etc/cni; do test ! -d $d || mount -t tmpfs none $d; done;"
-        "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi;"
-        'exec "$@"',
-        "sh",
-    ]
-    if os.geteuid() == 0
-    else []
-)
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,17 @@ def test_a_zombie_has_no_command():
     assert (process.state, process.command, process.resident) == ("Z", (), 0)
 
 
+@pytest.mark.parametrize("read", [procfs.mounts, procfs.namespaces, procfs.hostname, procfs.links])
+def test_a_process_that_is_ending_is_one_that_has_ended(read):
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has left its namespaces
+    try:
+        with pytest.raises((FileNotFoundError, ProcessLookupError)):
+            read(child.pid)
+    finally:
+        child.wait()
+
+
 def test_names_that_would_break_a_parser():
     def body():
         folder = "/mnt/a b\\c\nd"
@@ -97,14 +108,14 @@ def container_of(*command):
     with subprocess.Popen([*unshare, "echo; exec sleep 100"], stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         tree = procfs.settled_tree(child.pid, 60)
-        found = look.container_in(tree)
+        (found,) = look.containers_in(tree)
         os.kill(tree[-1][1].pid, signal.SIGKILL)
     return [process for _, process in tree], found
 
 
 def test_without_a_namespace_of_its_own_there_is_no_container():
-    assert look.container_in(list(procfs.tree(os.getpid()))) is None
-    assert look.container_in([]) is None
+    assert look.containers_in(list(procfs.tree(os.getpid()))) == []
+    assert look.containers_in([]) == []
 
 
 def test_the_first_process_with_another_namespace_is_the_container():

@@ -214,6 +214,15 @@ def test_a_volume_is_read_only_with_what_is_mounted_below_it(root, tmp_path):
     assert said.endswith("Read-only file system\n")
 
 
+@pytest.mark.parametrize("options", [[], ["--read-only"]])
+def test_a_volume_may_be_in_another(root, tmp_path, options):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    options = [*options, "-v", f"{tmp_path}/one:/a", "-v", f"{tmp_path}/two:/a/b"]
+    assert inside(root, "ls /a /a/b", *options).split() == ["/a:", "b", "one", "/a/b:", "two"]
+
+
 @pytest.mark.parametrize(
     "target", ["/out", "/out/below", "/bin/../out/x", "/../x", "/", "/a/", "/proc/self/cwd/x"]
 )

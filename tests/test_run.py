@@ -13,7 +13,7 @@ import pytest
 from labkit import procfs
 from labkit.shell import Shell
 from tests.helpers.course import LABKIT
-from tests.helpers.processes import ORDINARY, gone, machine, until
+from tests.helpers.processes import ORDINARY, machine, until_gone
 
 
 def labkit(*words, **options):
@@ -223,7 +223,7 @@ def test_no_process_is_left_when_the_launcher_is_ended(upto, size, number):
         pids = [process.pid for _, process in procfs.tree(launcher.pid)]
         assert len(pids) == size
         launcher.send_signal(number)
-    until(lambda: gone(pids))
+    until_gone(pids)
 
 
 @pytest.mark.parametrize(

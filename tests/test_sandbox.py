@@ -14,7 +14,7 @@ import pytest
 
 from labkit import places, procfs
 from tests.answers.stub import solution
-from tests.helpers.processes import ORDINARY, Kernel, gone, machine, until
+from tests.helpers.processes import ORDINARY, Kernel, machine, until, until_gone
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_no_process_outlives_the_kernel(kernel, end):
     # A killed launcher stays a zombie until its parent, this test, asks for its status.
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pids[0], os.WNOHANG)
-    until(lambda: gone(pids[1:]))
+    until_gone(pids[1:])
 
 
 def test_the_sandbox_ends_when_the_one_who_started_it_is_gone():
@@ -181,7 +181,7 @@ def test_the_sandbox_ends_when_the_one_who_started_it_is_gone():
         pids = [process.pid for _, process in procfs.tree(starter.pid)]
         assert len(pids) == 4
         starter.kill()
-    until(lambda: gone(pids))
+    until_gone(pids)
 
 
 RUN = """
@@ -298,4 +298,4 @@ def test_what_reaches_it_early_is_not_lost():
             pids = [process.pid for _, process in procfs.tree(launcher.pid)]
             launcher.send_signal(signal.SIGTERM)
             assert launcher.wait(20) in (-15, 143)
-        until(lambda pids=pids: gone(pids))
+        until_gone(pids)

@@ -10,7 +10,7 @@ import pytest
 
 from labkit import procfs
 from labkit.exercise.sandboxed_run import Limits, SandboxedRun
-from tests.helpers.processes import ORDINARY, gone, until
+from tests.helpers.processes import ORDINARY, gone, until_gone
 
 SLEEP = ("sleep", "1000")
 FORK = """
@@ -261,4 +261,4 @@ def test_it_ends_when_its_judge_is_killed(tmp_path):
     os.kill(judge.pid, signal.SIGKILL)
     judge.wait()
     judge.stdout.close()
-    until(lambda: gone([pid]))
+    until_gone([pid])

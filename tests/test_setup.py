@@ -25,7 +25,7 @@ from labkit import doctor, procfs
 from labkit.course import jupyter, workbook
 from tests.helpers.browser import free_port
 from tests.helpers.course import LABKIT, ROOT
-from tests.helpers.processes import ORDINARY, gone, until
+from tests.helpers.processes import ORDINARY, until, until_gone
 
 # Inside a virtual environment this names the interpreter that it was made from.
 BASE = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -43,7 +43,11 @@ NO_NAMESPACES = (
 def test_doctor_finds_this_machine_healthy(prefix):
     run = subprocess.run([*prefix, LABKIT, "doctor"], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
-    assert run.stdout.count("✓") == 8
+    *lines, limits, network, runtimes, _ = run.stdout.splitlines()
+    assert "".join(lines).count("✓") == 8
+    assert limits[1:].startswith(f" {doctor.LIMITS}")
+    assert network == f"✓ {doctor.NETWORK}"
+    assert runtimes[1:].startswith(f" {doctor.RUNTIMES}")
     assert run.stdout.endswith("The labs can run here.\n")
 
 
@@ -90,7 +94,7 @@ def test_lab_prints_the_address_and_serves_there_with_a_token_alone(tmp_path):
         pids = [process.pid for _, process in procfs.tree(lab.pid)]
         lab.send_signal(signal.SIGTERM)
     assert "tree/00-start-here.ipynb" in page
-    until(lambda: gone(pids))
+    until_gone(pids)
 
 
 def answers(port):

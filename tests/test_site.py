@@ -118,6 +118,15 @@ def test_a_solution_is_folded_until_one_asks(visited):
     assert page.get_by_text("03.2 passed").is_visible()
 
 
+def test_a_file_that_changes_little_is_folded_and_shows_what_changed(visited):
+    page = visited("notebooks/18-into-a-container.html")
+    file = page.get_by_text("%%source mydocker/users.py")
+    assert not file.is_visible()
+    assert page.get_by_text("mydocker/users.py: 1 lines added, 1 removed").is_visible()
+    page.get_by_text("Show mydocker/users.py").click()
+    assert file.is_visible()
+
+
 def test_a_search_finds_the_page(visited):
     page = visited("index.html")
     page.get_by_placeholder("Search").fill("pivot_root")

@@ -54,7 +54,7 @@ def test_a_harmless_edit_is_not_blamed(upto):
         (7, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
         (8, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
         (9, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
-        (99, "mydocker/container.py", "import os\n", "", "os.", "NameError: "),
+        (99, "mydocker/container.py", "import os\n", "", "null = os.", "NameError: "),
     ],
 )
 def test_a_broken_edit_is_named_in_each_version(upto, path, old, new, where, error):

@@ -121,7 +121,8 @@ class Vagrant:
         release="",
         **environment,
     ):
-        settings = {"LABKIT_PORT": port, "LABKIT_TOKEN": "", "LABKIT_BOX": "", "LABKIT_DRIVER": ""}
+        texts = ("LABKIT_TOKEN", "LABKIT_BOX", "LABKIT_HUB", "LABKIT_DRIVER")
+        settings = {"LABKIT_PORT": port} | dict.fromkeys(texts, "")
         given = {
             "folder": str(self.folder),
             "settings": settings,
@@ -341,6 +342,7 @@ def test_the_vm_after_a_destroyed_one_has_the_port_of_the_settings(vagrant):
         ("LABKIT_PORT", "eighty", 'LABKIT_PORT is a number, not "eighty".'),
         ("LABKIT_PORT", "80", "LABKIT_PORT is a number from 1024 to 65535, not 80."),
         ("LABKIT_DRIVER", "xen", 'LABKIT_DRIVER is kvm or qemu, not "xen".'),
+        ("LABKIT_HUB", "yes", 'LABKIT_HUB is 1 or nothing, not "yes".'),
         ("LABKIT_TOKEN", "a b&c#d", 'LABKIT_TOKEN is letters, digits, - and _, not "a b&c#d".'),
     ],
 )

@@ -10,16 +10,27 @@ import threading
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from labkit import layers_picture, linux, mounts_picture, namespace_picture, procfs
-from labkit.look import Namespaces
+from labkit import (
+    layers_picture,
+    linux,
+    look,
+    mounts_picture,
+    namespace_picture,
+    procfs,
+    stats_picture,
+)
+from labkit.look import Namespaces, Stats
 from labkit.view import four_steps, namespaces
 from labkit.view.layers import MAX_ROWS, LayersPicture
 from labkit.view.live import Live
 from labkit.view.mounts import Layer, MountsPicture, Stack
 from labkit.view.namespaces import NamespacePicture, Row, Side
+from labkit.view.network import MAX_ENDS, End, NetworkPicture, Wire
+from labkit.view.stats import Part, StatsPicture
 from labkit.view.text import columns, fit_columns, visible
 from tests.helpers.pages import LAYOUT_FAULTS, LOW_CONTRASTS, THEMES, say, themed
 from tests.helpers.processes import in_sandbox
@@ -101,7 +112,7 @@ def test_all_words_are_escaped():
     evil = "</strong><script>alert(1)</script>&amp;\"'\x1b\ud800"
     row = Row(0, 9, True, 1, evil, (evil,), False)
     pictures = (
-        NamespacePicture(side(hostname=evil), side(FIVE, evil, ((evil, True),)), (row,)).live(),
+        NamespacePicture(side(hostname=evil), (side(FIVE, evil, ((evil, True),)),), (row,)).live(),
         mounts_of({evil: stack((7, None)), "b": None}, (evil,)),
     )
     for picture in pictures:
@@ -138,14 +149,41 @@ def tree(*names, depth=None, inside=True):
 def container(rows, **other):
     lab = replace(side(), links=(("lo", True), ("eth0", True)))
     box = {"own": FIVE, "hostname": "box", "links": (("lo", False),)} | other
-    return NamespacePicture(lab, side(**box), rows)
+    return NamespacePicture(lab, (side(**box),), rows)
 
 
+def several(*boxes, names=("sh",), more=0):
+    """Containers, each below a process of the lab: host name, own kinds, which inode numbers."""
+    sides, rows = [], []
+    for number, (hostname, own, numbers) in enumerate(boxes, 1):
+        box = side(own, hostname, (("lo", True),))
+        kinds = tuple((kind, n + numbers * (kind in own)) for kind, n in box.namespaces)
+        sides.append(replace(box, namespaces=kinds))
+        inside = tree(*names)
+        rows.append(Row(0, 100 * number, 0, None, "python3", ("python3",), False))
+        rows += [replace(row, depth=row.depth + 1, inside=number) for row in inside]
+    return NamespacePicture(side(), tuple(sides), tuple(rows), more)
+
+
+def boxes(number):
+    return [(f"{n:012x}", FIVE, n) for n in range(number)]
+
+
+SEVERAL = {
+    "two": several(("web", FIVE, 1), ("job", FIVE, 2), names=("sh", "sleep")),
+    "three": several(*boxes(3)),
+    "a shared one": several(("web", FIVE, 1), ("job", ("net",), 1), ("db", ("net", "uts"), 1)),
+    "many more": several(*boxes(namespaces.MAX_CONTAINERS), more=194),
+    "the lab's name": several(("lab", FIVE, 1), ("x", FIVE, 2), ("x", FIVE, 3), (None, FIVE, 4)),
+    "odd names": several(("<b>\x1b\udcff", FIVE, 1), ("名" * 64, FIVE, 2), ("W" * 64, FIVE, 3)),
+    "100 processes in each": several(*boxes(2), names=("sleep",) * 100),
+    "several with their last state": replace(several(*boxes(2)), ended=True),
+}
 ODD = {
     "no children": container(tree("sh")),
-    "no container": NamespacePicture(side(), None, tree("sh", "sleep", inside=False)),
-    "no container, deep": NamespacePicture(side(), None, tree(*["sh"] * 40, inside=False)),
-    "nothing at all": NamespacePicture(side(), None, (), ended=True),
+    "no container": NamespacePicture(side(), (), tree("sh", "sleep", inside=False)),
+    "no container, deep": NamespacePicture(side(), (), tree(*["sh"] * 40, inside=False)),
+    "nothing at all": NamespacePicture(side(), (), (), ended=True),
     "ended with its last state": replace(container(tree("sh", "ps")), ended=True),
     "200 processes": container(tree(*["sleep"] * 200, depth=1)),
     "200 outside, too": container(
@@ -166,10 +204,10 @@ ODD = {
     "no links": container(tree("sh"), links=()),
     "nothing may be read": container(tree("sh"), hostname=None, links=None),
     "an old kernel": NamespacePicture(
-        side(kinds=FIVE), side(own=FIVE, kinds=("mnt", "pid")), tree("sh")
+        side(kinds=FIVE), (side(own=FIVE, kinds=("mnt", "pid")),), tree("sh")
     ),
     "a new kernel": NamespacePicture(
-        side(kinds=(*KINDS, "aaa")), side(own=FIVE, kinds=(*KINDS, "aaa")), tree("sh")
+        side(kinds=(*KINDS, "aaa")), (side(own=FIVE, kinds=(*KINDS, "aaa")),), tree("sh")
     ),
     "zombies": container(tuple(replace(row, zombie=True) for row in tree("sh", "a", "b"))),
     "the same PIDs": container(
@@ -181,7 +219,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("picture", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("picture", (ODD | SEVERAL).values(), ids=ODD | SEVERAL)
 def test_every_form_is_well_formed(picture):
     for form in (picture, picture.live()):
         for text in (form.html(), form._repr_html_()):
@@ -209,7 +247,7 @@ def test_words_and_drawing_name_the_same_things(picture):
             assert any(word.startswith(f"{note} inside") for word in words)
             assert any(word in (note, f"{note}, zombie") for word in words)
             assert f"{note} inside" in text
-    if picture.container:
+    if picture.containers:
         for link in re.findall(r"\w+ (?:up|down)", text):
             assert link in words
     more = re.findall(r"^  (… and .*)$", text, re.MULTILINE)
@@ -219,26 +257,46 @@ def test_words_and_drawing_name_the_same_things(picture):
     assert ("No container:" in words) == ("No container:" in text)
 
 
+@pytest.mark.parametrize("picture", SEVERAL.values(), ids=SEVERAL)
+def test_several_containers_are_named_alike_in_words_and_in_html(picture):
+    text, words = repr(picture), drawn(picture)
+    names = re.findall("^container (.*)$", text, re.MULTILINE)
+    titles = [word.removeprefix("container ") for word in words if word.startswith("container ")]
+    assert [fit_columns(f"container {title}", 78)[10:] for title in titles] == names
+    assert len(set(names)) == len(picture.containers)
+    for number, (title, side) in enumerate(zip(titles, picture.containers, strict=True), 1):
+        found = words[words.index(f"container {title}") :]
+        start = found.index("own") + 1
+        own = [kind for kind, _ in set(side.namespaces) - set(picture.lab.namespaces)]
+        assert set(found[start : found.index("shared")]) <= {*own, "none"}
+        row = next(row for row in picture.rows if row.inside == number)
+        assert f"PID {row.pid_inside} in {title}" in words
+    assert ("… and 194 more containers" in text) == ("… and 194 more containers" in words)
+
+
+def test_a_namespace_of_two_containers_is_no_ones_own():
+    text = repr(SEVERAL["a shared one"]).split("\n")
+    assert text[1:4] == ["own       mnt ipc pid", "shared    user cgroup time", "with db   uts"]
+    assert "with web, db net" in text
+
+
 def test_200_processes_are_counted_not_listed():
     picture = ODD["200 processes"]
     assert repr(picture).endswith("  … and 180 more")
     assert drawn(picture).count("… and 180 more") == 2
     both = ODD["200 outside, too"]
-    assert "  … and 360 more, 180 of them in the container" in repr(both)
+    assert "  … and 360 more, 180 of them inside" in repr(both)
     assert "… and 180 more" in drawn(both)
 
 
 def test_what_differs_from_run_to_run_is_not_saved():
     picture = container(tree("sh", "ps"))
+    box = picture.containers[0]
+    moved = tuple((kind, n + 7 * (kind in FIVE)) for kind, n in box.namespaces)
     other = replace(
         picture,
         lab=replace(picture.lab, links=(("eth9", True),)),
-        container=replace(
-            picture.container,
-            namespaces=tuple(
-                (kind, n + 7 * (kind in FIVE)) for kind, n in picture.container.namespaces
-            ),
-        ),
+        containers=(replace(box, namespaces=moved),),
         rows=tuple(replace(row, pid=row.pid + 5, command=("other",)) for row in picture.rows),
     )
     for form in (repr, NamespacePicture._repr_html_):
@@ -317,6 +375,70 @@ def test_unshare_that_forks_is_outside_of_the_namespaces_that_it_makes():
         "processes",
         "  unshare",
         "  └ sh      PID 1 inside",
+    ]
+
+
+def several_containers(*names):
+    """Start containers with these host names; return the picture of all, and of the first one."""
+
+    def body():
+        pipe, children = subprocess.PIPE, []
+        for name in names:
+            script = f"hostname {name}; echo; read line"
+            command = ["unshare", "--pid", "--uts", "--fork", "sh", "-c", script]
+            children.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
+            children[-1].stdout.readline()
+        print(namespace_picture())
+        print("below the first")
+        print(namespace_picture(children[0].pid))
+        for child in children:
+            child.communicate()
+
+    return in_sandbox(body).split("below the first\n")
+
+
+def test_several_containers_as_the_kernel_has_them():
+    everything, first = several_containers("web", "job")
+    assert everything == TWO
+    assert first.split("\n")[2] == "hostname  lab outside, web inside"
+    assert "job" not in first
+
+
+TWO = """\
+container web
+own       uts pid
+shared    mnt ipc net user cgroup time
+hostname  lab outside, web inside
+links     those of the lab
+container job
+own       uts pid
+shared    mnt ipc net user cgroup time
+hostname  lab outside, job inside
+links     those of the lab
+processes
+  unshare
+  └ sh      PID 1 in web
+  unshare
+  └ sh      PID 1 in job
+"""
+
+
+def test_more_containers_than_there_is_room_for_are_counted():
+    everything, _ = several_containers(*"abcdefgh")
+    assert re.findall("^container .$", everything, re.MULTILINE)[-1] == "container f"
+    assert everything.count("└ sh") == everything.count("unshare") == 6
+    assert "… and 2 more containers" in everything
+
+
+def test_a_lab_without_containers():
+    def body():
+        with subprocess.Popen(["sleep", "100"]) as child:
+            print(namespace_picture())
+            child.kill()
+
+    assert in_sandbox(body).split("\n") == [
+        "hostname  lab",
+        "No container: every process shares the lab's namespaces.",
     ]
 
 
@@ -593,6 +715,189 @@ def test_layers_in_words_and_in_html_are_the_same(picture):
     assert framed == sum(len(picture.seen(path)) for path in picture.paths[:MAX_ROWS])
 
 
+# ---- networks: what the kernel says of them is in test_networks.py
+
+
+def ends(number, names="c{}", **other):
+    return tuple(
+        End(names.format(n), (f"10.44.0.{n}/24",), reaches=(f"c{n + 1}", "the bridge"), **other)
+        for n in range(2, number + 2)
+    )
+
+
+BRIDGE = End("br0", ("10.44.0.1/24",))
+EVIL = "<b>\x1b\udcff"
+PORT = "127.0.0.1:8080 to 10.44.0.2:80"
+NETWORKS = {
+    "two": NetworkPicture(
+        (
+            Wire("switch of blue", BRIDGE, ends(3), (PORT, "0.0.0.0:2222 to 10.44.0.3:22")),
+            Wire("switch of blue", None, (End("left", ()),)),
+            Wire("switch of green", replace(BRIDGE, wrong="the bridge is down"), ends(1)),
+        ),
+        ("loner",),
+        ("same",),
+    ),
+    "cables": NetworkPicture(
+        (Wire("", None, ends(2)), Wire("", None, ends(2, wrong="its end of the cable is down")))
+    ),
+    "many": NetworkPicture(
+        (
+            Wire("switch of blue", BRIDGE, ends(50)),
+            Wire("switch of few", BRIDGE, (replace(ends(1)[0], reaches=tuple("abcdef")),)),
+        ),
+        tuple(f"loner{n}" for n in range(40)),
+    ),
+    "long": NetworkPicture(
+        (
+            Wire(f"switch of {'W' * 64}", BRIDGE, ends(2, "m" * 62 + "{}"), (PORT * 9,)),
+            Wire("", None, ends(2, "名" * 60 + "{}", wrong="down" * 9)),
+        ),
+        ("W" * 64, "h"),
+    ),
+    "odd": NetworkPicture((Wire(EVIL, End(EVIL, ()), (End(EVIL, (), EVIL),), (EVIL,)),), (EVIL,)),
+    "none": NetworkPicture(()),
+}
+
+
+@pytest.mark.parametrize("picture", NETWORKS.values(), ids=NETWORKS)
+def test_networks_in_words_and_in_html_are_the_same(picture):
+    found, text = Read(picture.html()), repr(picture)
+    words = " ".join(found.words)
+    for line in text.split("\n"):
+        for word in filter(None, re.split("  +|: |, ", line)):
+            assert word in words
+    assert "b" not in found.tags
+    assert text.count(f"… and {50 - MAX_ENDS} more") == words.count(f"… and {50 - MAX_ENDS} more")
+
+
+def test_a_cable_that_is_pulled_is_dashed_and_a_bridge_that_is_down_grey():
+    classes = Read(NETWORKS["two"].html()).classes
+    assert classes.count("lk-mute") == 2  # the bridge that is down, and where there is none
+    assert Read(NETWORKS["cables"].html()).classes.count("lk-mute") == 2
+
+
+def test_whom_one_reaches_is_counted_where_there_are_many():
+    assert "reaches a, b, c, d and 2 more" in repr(NETWORKS["many"])
+
+
+# ---- what containers take
+
+
+def part(limit, *values):
+    return Part([(float(second), value) for second, value in enumerate(values)], limit)
+
+
+def taken(memory, processor, tasks):
+    return {"memory": memory, "processor": processor, "tasks": tasks}
+
+
+MIB = 1 << 20
+STATS = {
+    "three": StatsPicture(
+        {
+            "00000000002a": taken(
+                part(64 * MIB, *(MIB * n for n in range(4, 62))),
+                part(0.5, *(n % 7 / 14 for n in range(57))),
+                part(32, *[1.0] * 20, *[3.0] * 38),
+            ),
+            "0123456789ab": taken(part(None, 5e6, 1e6), part(None, 1.25), part(None, 1.0, 2.0)),
+            "ffffffffffff": taken(part(64 * MIB), part(None), part(0.0)),
+        }
+    ),
+    "above its limit": StatsPicture(
+        {"0" * 12: taken(part(MIB, 2e9), part(0.01, 0.0, 63.99), part(10, 4e6))}
+    ),
+    "none": StatsPicture({}),
+}
+
+
+def test_stats_have_dockers_columns():
+    assert repr(STATS["three"]).split("\n") == [
+        "CONTAINER ID   CPU %            MEM USAGE / LIMIT   MEM %    PIDS",
+        "00000000002a   0.00% / 50.00%   61MiB / 64MiB       95.31%   3 / 32",
+        "0123456789ab   125.00% / max    976.6KiB / max      --       2 / max",
+        "ffffffffffff   -- / max         -- / 64MiB          --       -- / 0",
+    ]
+
+
+@pytest.mark.parametrize("picture", STATS.values(), ids=STATS)
+def test_stats_in_words_and_in_html_are_the_same(picture):
+    words = drawn(picture)
+    for line in repr(picture).splitlines()[1:]:
+        name, cpu, memory, share, tasks = re.split("   +", line)
+        at = words.index(f"container {name}")
+        for label, both in (("memory", memory), ("processor", cpu), ("tasks", tasks)):
+            now, most = both.split(" / ")
+            at = words.index(f"{label} ", at)
+            assert words[at + 1] == now
+            of = " no limit" if most == "max" else f" of {most}"
+            assert words[at + 2] in (of, f"{of}, {share}")
+            assert ("%" in share and label == "memory") == (words[at + 2] != of)
+    assert ("No container has a control group." in words) == (not picture.containers)
+
+
+def test_a_bar_is_as_long_as_the_share_of_the_limit_and_a_line_ends_now():
+    html = STATS["three"].live().html()
+    assert html.count('<div class="lk-bar"></div>') == 6  # no limit, or nothing to be seen
+    assert "width: min(100%, 95.31%)" in html
+    lines = [line.split() for line in re.findall('points="(.*?)"', html)]
+    assert lines[0][0] == "3.0,93.8"
+    assert [line[-1] for line in lines[:3]] == ["60.0,4.7", "60.0,100.0", "60.0,90.6"]
+    assert "polyline" not in STATS["three"].html()
+
+
+def group(folder, **files):
+    """Write what looks like a control group."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("_", ".", 1)).write_text(f"{text}\n")
+
+
+def test_a_group_as_the_kernel_has_it(tmp_path, monkeypatch):
+    other = {"memory_max": 4 * MIB, "cpu_max": "50000 100000", "pids_max": "max"}
+    one, two = tmp_path / ("a" * 12), tmp_path / ("b" * 12)
+    group(
+        one, memory_current=MIB, cpu_stat="usage_usec 5000000\nuser_usec 1", pids_current=2, **other
+    )
+    group(two, cpu_stat="usage_usec 1")  # no controllers: the file is there all the same
+    group(tmp_path / ("c" * 12), pids_current=0)  # its container has ended
+    group(tmp_path / ("d" * 12))  # it goes while it is read
+    group(tmp_path / "lab", pids_current=7)
+    clock = [10.0]
+
+    def work(seconds):
+        clock[0] += 20
+        group(one, memory_current=2 * MIB, cpu_stat="usage_usec 9000000\nuser_usec 1")
+
+    monkeypatch.setattr(procfs, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(look, "time", SimpleNamespace(sleep=work))
+    monkeypatch.setenv("MYDOCKER_CGROUP", str(tmp_path))
+    text = repr(stats_picture())
+    assert {re.sub("  +", "  ", line) for line in text.split("\n")[1:]} == {
+        "aaaaaaaaaaaa  20.00% / 50.00%  2MiB / 4MiB  50.00%  2 / max",
+        "bbbbbbbbbbbb  0.00% / max  -- / max  --  -- / max",
+    }
+
+
+def test_live_stats_follow_and_remember(tmp_path):
+    one = tmp_path / ("a" * 12)
+    group(one, cpu_stat="usage_usec 1", memory_current=MIB, memory_max="max", pids_current=1)
+    live = Stats(str(tmp_path))
+    group(one, memory_current=3 * MIB)
+    memory = live.look().containers["a" * 12]["memory"]
+    assert [value for _, value in memory.points] == [MIB, MIB, 3 * MIB]
+    assert live.still() == live.still()
+    shutil.rmtree(one)
+    assert live.look().containers == {}
+
+
+def test_without_a_folder_of_groups_stats_say_that_there_is_nothing(monkeypatch):
+    monkeypatch.delenv("MYDOCKER_CGROUP", raising=False)
+    for picture in (stats_picture(), stats_picture("/nonexistent"), Stats().look()):
+        assert repr(picture) == "No container has a control group."
+
+
 # ---- live
 
 
@@ -755,9 +1060,11 @@ def test_what_is_saved_of_a_live_picture_is_the_steady_form():
 
 EVERYTHING = (
     [four_steps(), four_steps(1, 4)]
-    + [form for picture in ODD.values() for form in (picture, picture.live())]
+    + [form for picture in (ODD | SEVERAL).values() for form in (picture, picture.live())]
     + [mounts_of(one) for one in MOUNTS.values()]
     + [*LAYERS.values()]
+    + [*NETWORKS.values()]
+    + [form for picture in STATS.values() for form in (picture, picture.live())]
 )
 
 
@@ -823,6 +1130,16 @@ def test_colours_follow_the_theme(blank, theme):
     assert [re.findall(r"\d+", one) for one in style] == [
         [str(int(one[i : i + 2], 16)) for i in (1, 3, 5)] for one in (paper, ink)
     ]
+
+
+@pytest.mark.parametrize(("width", "most"), [(848, (3, 3)), (600, (2, 3)), (380, (1, 1))])
+def test_containers_stand_side_by_side_where_there_is_room(blank, width, most):
+    for picture, number in zip((SEVERAL["three"].live(), STATS["three"].live()), most, strict=True):
+        blank.set_content(f'<div style="width: {width}px">{picture._repr_html_()}</div>')
+        boxes = [
+            one.bounding_box() for one in blank.locator(".lk-many").last.locator("> div").all()
+        ]
+        assert len({box["x"] for box in boxes}) == number
 
 
 def test_without_its_style_a_picture_keeps_all_its_words(blank):

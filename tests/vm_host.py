@@ -78,6 +78,7 @@ class Host:
                 skip = shutil.ignore_patterns("__pycache__", "work", ".*")
                 shutil.copytree(source, target, ignore=skip)
             else:
+                target.parent.mkdir(exist_ok=True)
                 shutil.copy(source, target)
         (self.course / "build").mkdir()
         (self.course / "build" / BOX.name).symlink_to(BOX)
@@ -189,7 +190,7 @@ class Host:
 
     @contextmanager
     def started(
-        self, *words: str, cwd: Path | None = None, seconds: float = 900, **settings: str
+        self, *words: str, cwd: Path | None = None, seconds: float = 1800, **settings: str
     ) -> Iterator[subprocess.Popen]:
         """A command and its output; it is killed when its time is over."""
         limit = {"LABKIT_TIMEOUT": f"{self.allow(300):.0f}"}  # for a start: its ssh, then the page

@@ -1,12 +1,12 @@
 """Notebook 10: files of its own."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import MYDOCKER, SH, Answer, exercise
 from labkit.exercise.observe import expect, observed
+from labkit.exercise.root import files_of, make_root
 
 RUN = ("unshare", "--map-user=1000", "--map-group=1000", *MYDOCKER, "run", "--rootfs")
 PROGRAMS = ("sh", "ls", "cat", "sleep", "touch", "mkdir")
@@ -49,7 +49,7 @@ def the_smallest_root(answer: Answer) -> str:
     with observed(command, wanted, hint, blocked=True) as (_, sleep):  # past its loader
         own = Path(f"/proc/{sleep.pid}/root").samefile(small)
         expect(own, "a sleep whose root is `small`", "one with another root")
-    most = 1 + len(_libraries("sleep"))
+    most = len(files_of("sleep"))
     files = sum(path.is_file() for path in small.rglob("*"))
     hint = "What `ldd` does not name, `sleep` never opens."
     expect(files <= most, f"a root of at most {most} files", f"{files} files", hint)
@@ -65,7 +65,7 @@ def the_smallest_root(answer: Answer) -> str:
 def room_for_notes(answer: Answer) -> str:
     """In a root that is read-only, /tmp is a tmpfs of the container's own."""
     root = answer.folder / "cell"
-    _make_root(root)
+    make_root(root, *PROGRAMS)
     (root / "tmp").mkdir()
     script = "echo note > /tmp/note; exec sleep 1000"
     command = answer.command(*RUN, str(root), "--read-only", "sh", "-c", script)
@@ -98,7 +98,7 @@ def room_for_notes(answer: Answer) -> str:
 def one_line_forgotten(answer: Answer) -> str:
     """The answer, in a root that was not taken apart, makes a file outside of it."""
     cell = answer.folder / "cell"
-    _make_root(cell)
+    make_root(cell, *PROGRAMS)
     shutil.copyfile(answer.folder / SH, cell / SH)
     (answer.folder / "careless.py").write_text(CARELESS)
     with answer.command(MYDOCKER[0], "careless.py") as run:
@@ -113,20 +113,3 @@ def one_line_forgotten(answer: Answer) -> str:
         "Other commands do not.)",
     )
     return "a file outside, made by somebody whose root was another folder"
-
-
-def _make_root(root: Path) -> None:
-    """Make a root in which PROGRAMS run."""
-    files = {str(shutil.which(name)): root / "bin" / name for name in PROGRAMS}
-    files |= {path: root / path.lstrip("/") for path in _libraries(*PROGRAMS)}
-    for source, target in files.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        target.chmod(0o755)
-
-
-def _libraries(*programs: str) -> set[str]:
-    """Return the paths of what programs need to run, the loader included."""
-    paths = [str(shutil.which(name)) for name in programs]
-    said = subprocess.run(["ldd", *paths], capture_output=True, text=True).stdout
-    return {word for word in said.split() if word.startswith("/") and not word.endswith(":")}

@@ -4,13 +4,12 @@ import hashlib
 import io
 import json
 import secrets
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
 from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
 from labkit.exercise.observe import expect, observed
+from labkit.exercise.root import files_of
 
 LOWER = {"etc/motd": "one\n", "etc/hosts": "two\n", "etc/old/a": "three\n", "etc/keep": "four\n"}
 MOUNT = (
@@ -141,15 +140,9 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _make_image(folder: Path) -> None:
     """Make an image `x` of PROGRAMS, as the notebook does."""
-    paths = [str(shutil.which(name)) for name in PROGRAMS]
-    said = subprocess.run(["ldd", *paths], capture_output=True, text=True).stdout
-    needed = {word for word in said.split() if word[0] == "/" and word[-1] != ":"}
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
-        for name, path in (
-            *((f"bin/{Path(p).name}", p) for p in paths),
-            *((p, p) for p in sorted(needed)),
-        ):
+        for name, path in files_of(*PROGRAMS).items():
             tar.add(str(Path(path).resolve()), name, filter=_owned_by_root)
     image = folder / "images/x"
     blobs = image / "blobs/sha256"

@@ -2,14 +2,13 @@
 
 import io
 import json
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 from labkit.exercise import MYDOCKER, PYTHON, Answer, exercise
 from labkit.exercise.observe import expect, observed
+from labkit.exercise.root import files_of
 
 PROGRAMS = ("sh", "rm", "sleep")
 
@@ -24,12 +23,8 @@ PROGRAMS = ("sh", "rm", "sleep")
 )
 def a_layout_by_hand(answer: Answer) -> str:
     """What the answer wrote is loaded, and a container on it shows both layers."""
-    paths = [str(shutil.which(name)) for name in PROGRAMS]
-    said = subprocess.run(["ldd", *paths], capture_output=True, text=True).stdout
-    needed = {word for word in said.split() if word[0] == "/" and word[-1] != ":"}
     with tarfile.open(answer.folder / "base.tar", "w") as base:
-        for path in (*paths, *needed):
-            name = f"bin/{Path(path).name}" if path in paths else path[1:]
+        for name, path in files_of(*PROGRAMS).items():
             base.addfile(*_member(name, Path(path).read_bytes()))
     with answer.start() as run:
         run.wait()

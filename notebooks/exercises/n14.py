@@ -4,13 +4,13 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from labkit import procfs
 from labkit.exercise import MYDOCKER, PYTHON, SH, Answer, exercise
 from labkit.exercise.observe import expect, observed, written
+from labkit.exercise.root import make_root
 
 USER = ("unshare", "--map-user=1000", "--map-group=1000")  # an ordinary user, whoever we are
 RUN = (*MYDOCKER, "run", "--rootfs", "root")
@@ -153,11 +153,5 @@ def root(answer: Answer, *programs: str) -> Path:
     folder = answer.folder / "root"
     for name in ("bin", "dev", "proc", "sys", "tmp"):
         (folder / name).mkdir(parents=True)
-    for program in filter(None, map(shutil.which, programs)):
-        shutil.copy(program, folder / "bin")
-        said = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
-        for library in (Path(word) for word in said.split() if word.startswith("/")):
-            place = folder / library.relative_to("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, place)
+    make_root(folder, *filter(shutil.which, programs))
     return folder

@@ -1,13 +1,15 @@
 """Processes: a lab kernel, what a lab must not change, and waiting."""
 
+import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from labkit import procfs, sandbox
+from labkit import linux, procfs, sandbox
 from labkit.fork import forked
 
 # Root without its capabilities has to take the way of an ordinary user. (CAP_SETFCAP is what the
@@ -89,8 +91,39 @@ def until(condition, seconds: float = 300) -> None:
         time.sleep(0.01)
 
 
+def kill(pid: int) -> None:
+    """Send SIGKILL; return when the process is gone."""
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert linux.poll(process, seconds=60)
+    os.close(process)
+
+
 def gone(pids: list[int]) -> bool:
     return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def until_gone(pids: list[int]) -> None:
+    """Wait until processes have ended and were reaped. Meanwhile their PIDs may be others'."""
+    held = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            held.append(os.pidfd_open(pid))
+    try:
+        until(lambda: not any(map(_is_there, held)))
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _is_there(descriptor: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def in_sandbox(function):

@@ -1,7 +1,6 @@
-"""The runtime itself, as from any shell, and a root for it."""
+"""The runtime itself, as from any shell."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -30,15 +29,3 @@ def mydocker(*words, upto=PLAIN, prefix=(), **options):
 def as_user(uid, *command):
     """The words that run a command as an ordinary user with this ID and no rights at all."""
     return ["unshare", "--user", f"--map-user={uid}", f"--map-group={uid}", *command]
-
-
-def make_root(root, *programs):
-    """Make a folder a root in which these programs run, and nothing else."""
-    paths = [shutil.which(name) for name in programs]
-    said = subprocess.run(["ldd", *paths], capture_output=True, text=True, check=True).stdout
-    libraries = {word for word in said.split() if word.startswith("/") and not word.endswith(":")}
-    for source in (*paths, *libraries):
-        target = root / (f"bin/{os.path.basename(source)}" if source in paths else source[1:])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        target.chmod(0o755)
