@@ -1,5 +1,5 @@
 # `make` lists what there is. PYTHON=python3.13 picks the interpreter.
-.PHONY: help setup test-tools dev site-tools hub hub-tools test-hub lint lab check test test-platform steady guards box test-vm bench picture recording site links notebooks lock clean
+.PHONY: help setup test-tools dev site-tools hub hub-tools test-hub hub-image test-hub-image lint lab check test test-platform steady guards box test-vm bench picture recording site links notebooks lock clean
 .DEFAULT_GOAL := help
 
 # Without PYTHON, an existing .venv keeps its interpreter.
@@ -21,6 +21,8 @@ help:
 	@echo "                FULL=1: also what only a release must show again)"
 	@echo "make hub        a JupyterHub for a class, from docs/hub.md (as root: accounts and limits by systemd)"
 	@echo "make test-hub   ten learners at once on a hub of their own, and what each of them takes"
+	@echo "make hub-image  the root of a learner's server on Kubernetes, into build/ (needs root; docs/hub.md)"
+	@echo "make test-hub-image  the same, started by podman with Kubernetes' settings: can the labs run?"
 	@echo "make bench      start-up times beside unshare, bubblewrap, crun and runc; from a key to the screen"
 	@echo "make notebooks  run the notebooks and save what they print (NN=03 for one)"
 	@echo "make picture    take the README's picture again, from the page of notebook 03 (needs Chromium)"
@@ -58,6 +60,16 @@ hub: hub-tools $(HUB)/proxy-ready
 test-hub: test-tools $(HUB)/proxy-ready
 	@$(BIN)/python -m tests.hub
 
+# The image's root and the boxes are made again when something that they hold is newer.
+IN_BOX := $(shell find $$(cat vm/files) -type f -not -path '*/.*' -not -name '*.pyc' -print)
+build/hub-root.tar: hub/image.sh $(IN_BOX) | setup
+	@hub/image.sh
+
+hub-image: build/hub-root.tar
+
+test-hub-image: test-tools hub-image
+	@$(BIN)/python -m tests.hub_image
+
 lab: setup
 	@exec $(BIN)/labkit lab --port $(PORT) $(if $(EDIT),--edit)
 
@@ -74,8 +86,9 @@ PYTEST := $(BIN)/python -c 'import sys; sys.modules["rfc3987_syntax"] = None; im
 check: lint
 	$(if $(wildcard tests/test_*.py),@$(PYTEST) -m fast tests)
 
-# Both cores, one file at a time on each; ARGS="-k mouse" goes to pytest.
-ALL := -n auto --dist loadfile --durations 10
+# Both cores, one file at a time on each; ARGS="-k mouse" goes to pytest. What waits for ever ends its
+# core's process (pyproject.toml); a new one would begin the same file again.
+ALL := -n auto --dist loadfile --max-worker-restart 0 --durations 10
 test: lint $(if $(wildcard site),site)
 	@$(PYTEST) $(ALL) --junitxml build/junit.xml $(ARGS)
 
@@ -90,8 +103,6 @@ steady: test-tools
 guards: dev
 	@$(BIN)/python -m tools.guards
 
-# The box is made again when something that it holds is newer.
-IN_BOX := $(shell find $$(cat vm/files) -type f -not -path '*/.*' -not -name '*.pyc' -print)
 build/mydocker-libvirt.box: $(IN_BOX)
 	@vm/box.sh
 

@@ -54,7 +54,8 @@ def write(target: Path, course: Path = COURSE) -> int:
         release.mkdir()  # with the rights that a new folder has here
         for name in names:
             if (course / name).is_file():
-                shutil.copy(course / name, release)
+                (release / name).parent.mkdir(exist_ok=True)
+                shutil.copy(course / name, release / name)
             else:
                 shutil.copytree(course / name, release / name, ignore=_left_out(course))
         for path in workbook.notebooks(release / "notebooks").values():

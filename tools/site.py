@@ -21,9 +21,10 @@ def folded(text: str) -> nbformat.NotebookNode:
     book.metadata.language_info.pygments_lexer = "cell"
     for cell in book.cells:
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
-            cell.metadata.tags = ["hide-cell"]
-        if workbook.is_magic(cell.source, workbook.SOLUTION):
-            cell.metadata.mystnb = {"code_prompt_show": "Show the solution"}
+            solution = workbook.is_magic(cell.source, workbook.SOLUTION)
+            cell.metadata.tags = ["hide-cell" if solution else "hide-input"]
+            what = "the solution" if solution else cell.source.split()[1]
+            cell.metadata.mystnb = {"code_prompt_show": f"Show {what}"}
         for output in cell.get("outputs", []):
             if content := output.get("data", {}).get("text/html"):
                 output.data["text/html"] = NOTEBOOK.sub(page, content)
