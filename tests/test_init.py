@@ -196,6 +196,32 @@ def test_ctrl_z_stops_it_and_fg_goes_on(start, options):
         p.wait()
 
 
+def test_what_goes_on_hears_so_once(tmp_path):
+    """A second SIGCONT could come after the next Ctrl-Z, and take that back."""
+    script = tmp_path / "hear.py"
+    script.write_text(
+        "import os, signal\n"
+        "heard, hear = os.pipe()\n"
+        "os.set_blocking(hear, False)\n"
+        "signal.set_wakeup_fd(hear)\n"
+        "for n in (signal.SIGCONT, signal.SIGSYS): signal.signal(n, lambda n, _: None)\n"
+        "print('up')\n"
+        "while True: print('heard', *os.read(heard, 1))\n"
+    )
+    with Person("bash", "--norc", "--noprofile", "-i", environment=os.environ | {"PS1": "@ "}) as p:
+        p.read_until(b"@ ")
+        p.send(" ".join([*RUN, "-it", "--init", sys.executable, str(script)]).encode() + b"\n")
+        p.read_until(b"up\r\n")
+        for _ in range(3):
+            p.send(b"\x1a")
+            p.read_until(b"Stopped")
+            p.read_until(b"@ ")
+            p.send(b"fg\n")
+            p.read_until(b"heard 18\r\n")
+            os.kill(child(p.pid), signal.SIGSYS)  # which comes after all that waits
+            assert p.read_until(b"heard 31\r\n") == b"heard 31\r\n"
+
+
 @pytest.mark.parametrize("upto", [["--upto", "07"], ["--upto", "08"], ["--upto=10"]])
 def test_what_the_terminal_stops_before_it_has_begun_can_be_ended(upto):
     # timeout(1) puts its command in the background, where -it stops it.
