@@ -42,7 +42,10 @@ ARGUMENTS = [
     "--force-prefers-reduced-motion",
 ]
 HEIGHT = 900  # pixels
-OPEN = "async (path) => { await jupyterapp.commands.execute('docmanager:open', { path }); }"
+OPEN = """async (path) => {
+  const panel = await jupyterapp.commands.execute("docmanager:open", { path });
+  await panel.sessionContext.ready;  // what is run before has no kernel, and is not run at all
+}"""
 CLOSE_ALL = """async () => {
   await jupyterapp.commands.execute("docmanager:save-all");  // or a dialog asks
   await jupyterapp.commands.execute("application:close-all");
