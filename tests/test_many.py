@@ -18,7 +18,7 @@ from labkit import linux
 from tests.helpers.images import MOUNTING, PYTHON
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"

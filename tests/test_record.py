@@ -367,7 +367,7 @@ libc = ctypes.CDLL(None)
 libc.prctl(38, *map(ctypes.c_ulong, (1, 0, 0, 0)))
 assert libc.prctl(22, ctypes.c_ulong(2), filter) == 0
 """
-        + FAILS.format(command="true", timeout=20)
+        + FAILS.format(command="true", timeout=200)
     )
     assert (name, left) == ("RecordError", [1, 2])
     assert text.startswith("a run cannot be recorded here: seccomp(")

@@ -15,7 +15,7 @@ from tests.helpers.terminals import many_descriptors
 
 @pytest.fixture
 def shell():
-    with Shell(timeout=20) as shell:
+    with Shell(timeout=120) as shell:
         yield shell
 
 
@@ -30,7 +30,7 @@ def test_no_newline_at_the_end(shell):
 
 
 def test_ten_megabytes(shell):
-    shell.timeout = 60
+    shell.timeout = 120
     text = shell.run("head -c 10000000 /dev/zero | tr '\\0' x")
     assert len(text) == 10_000_000
     assert set(text) == {"x"}
@@ -70,7 +70,7 @@ def test_a_time_out_shows_the_screen_and_the_shell_goes_on(shell):
     with pytest.raises(TimeoutError, match=r"(?s)'echo here; cat' showed no prompt.*here"):
         shell.timeout = 0.5
         shell.run("echo here; cat")
-    shell.timeout = 20
+    shell.timeout = 120
     assert shell.run("echo again") == "again\n"
 
 
@@ -197,7 +197,7 @@ def test_a_listener_hears_each_byte_once_and_then_the_end(shell):
     shell.run("head -c 300000 /dev/zero | tr '\\0' x; echo")
     text, ended = heard(shell)
     assert 190_000 < text().count("x") <= 200_000
-    shell.timeout = 60
+    shell.timeout = 120
     shell.run("seq 20000")
     shell.send("exit 5\r")
     assert ended.wait(20)
@@ -280,7 +280,7 @@ def test_a_shell_that_edits_its_line(shell):
 
 @pytest.fixture
 def bash():
-    with Shell(["bash", "--norc"], timeout=20) as shell:
+    with Shell(["bash", "--norc"], timeout=120) as shell:
         shell.resize(24, 40)
         yield shell
 
@@ -330,7 +330,7 @@ def test_bytes_that_are_no_text_can_be_typed(shell):
 
 
 def test_it_works_with_more_descriptors_than_select_takes():
-    with many_descriptors(), Shell(timeout=20) as shell:
+    with many_descriptors(), Shell(timeout=120) as shell:
         descriptors = [int(fd) for fd in os.listdir("/proc/self/fd")]
         paths = {fd: os.path.realpath(f"/proc/self/fd/{fd}") for fd in descriptors}
         assert max(fd for fd, path in paths.items() if path.endswith("ptmx")) > 1023

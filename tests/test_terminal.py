@@ -27,7 +27,7 @@ class Page:
 
 @pytest.fixture
 def shell():
-    with Shell(timeout=20) as shell:
+    with Shell(timeout=120) as shell:
         yield shell
 
 

@@ -297,7 +297,7 @@ class Terminal:
         text = self.frame.locator(".xterm-rows > div").all_inner_texts()
         return "\n".join(line.replace("\xa0", " ").rstrip() for line in text).rstrip().split("\n")
 
-    def wait_for(self, condition: Callable[[list[str]], bool], seconds: float = 30) -> list[str]:
+    def wait_for(self, condition: Callable[[list[str]], bool], seconds: float = 60) -> list[str]:
         """Wait until the screen shows something; fail with what it showed instead."""
         end = time.monotonic() + seconds
         while not condition(lines := self.lines()):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from labkit import linux
 
-PATIENCE = 10  # seconds until a test gives up
+PATIENCE = 120  # seconds until a test gives up
 
 
 class Person:
