@@ -139,7 +139,7 @@ def clone(flags: int = 0, *, cgroup: int | None = None) -> int:
         _libc.PyOS_AfterFork_Child()
         return 0
     _libc.PyOS_AfterFork_Parent()
-    return _checked(pid, "clone", _names(flags, "CLONE_"))
+    return _checked(pid, "clone", flags=(flags, "CLONE_"))
 
 
 def unshare(flags: int) -> None:
@@ -147,7 +147,7 @@ def unshare(flags: int) -> None:
 
     A new PID namespace is not for itself, but for the children that it makes from then on.
     """
-    _checked(_libc.unshare(flags), "unshare", _names(flags, "CLONE_"))
+    _checked(_libc.unshare(flags), "unshare", flags=(flags, "CLONE_"))
 
 
 def setns(fd: int, flags: int = 0) -> None:
@@ -157,7 +157,7 @@ def setns(fd: int, flags: int = 0) -> None:
         fd: that, or a PID file descriptor.
         flags: the kind that it must be, as a `CLONE_NEW*` constant; 0 allows any.
     """
-    _checked(_libc.setns(fd, flags), "setns", fd, _names(flags, "CLONE_"))
+    _checked(_libc.setns(fd, flags), "setns", fd, flags=(flags, "CLONE_"))
 
 
 def mount(
@@ -174,7 +174,7 @@ def mount(
     """
     text = [None if word is None else os.fsencode(word) for word in (source, target, fstype)]
     result = _libc.mount(*text, flags, os.fsencode(data) if data else None)
-    _checked(result, "mount", repr(source), repr(target), repr(fstype), _names(flags, "MS_"))
+    _checked(result, "mount", repr(source), repr(target), repr(fstype), flags=(flags, "MS_"))
 
 
 def set_read_only(target: str, read_only: bool = True, *, recursive: bool = False) -> None:
@@ -208,7 +208,7 @@ def open_in_root(root: int, path: str) -> int:
 def umount(target: str, flags: int = 0) -> None:
     """Take the topmost mount off a folder; with MNT_DETACH also one in use. See umount2(2)."""
     result = _libc.umount2(os.fsencode(target), flags)
-    _checked(result, "umount", repr(target), _names(flags, "MNT_"))
+    _checked(result, "umount", repr(target), flags=(flags, "MNT_"))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -461,11 +461,18 @@ _USUALLY = {
 }
 
 
-def _checked(result: int, call: str, *arguments: object) -> int:
-    """Return what a call returned, or raise the kernel's answer with its usual cause."""
+def _checked(
+    result: int, call: str, *arguments: object, flags: "tuple[int, str] | None" = None
+) -> int:
+    """Return what a call returned, or raise the kernel's answer with its usual cause.
+
+    The flags come last among the arguments, with the beginning of their names. To look those up
+    takes longer than most calls.
+    """
     if result >= 0:
         return result
     number = _ctypes.get_errno()
+    arguments = (*arguments, _names(*flags)) if flags else arguments
     message = f"{call}({', '.join(map(str, arguments))}): {os.strerror(number)}"
     name = errno.errorcode.get(number, "")
     usually = _USUALLY.get(f"{call} {name}") or _USUALLY.get(name)
