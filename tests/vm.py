@@ -62,7 +62,10 @@ SCOPE = {
     "root": "sudo systemd-run --scope -q -p Delegate=yes ",
 }
 LIMITS = ("tests/test_cgroup.py", "tests/test_limits.py")
-RUNTIMES = ("tests/test_oci.py", "tests/test_podman.py")  # root has had them outside the VM
+# As an ordinary user; root has had them outside the VM. Each field of a bundle: FULL=1.
+RUNTIMES = ("tests/test_oci.py", "tests/test_podman.py")
+SOME = ("states", "exit_status", "kill", "exec", "exec_takes_on_what_its_process_says")
+SOME += ("namespaces", "capabilities")
 GOAL = 45  # seconds of a quiet machine for a notebook and user, told and not judged
 # Without jsonschema's grammar of addresses: eleven emulated seconds of nbformat's import.
 START = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
@@ -370,8 +373,11 @@ class Test(Host):
         Nothing may be skipped, but what needs more IDs than the box has.
         """
         for user, scope in SCOPE.items():
-            wanted = (*LIMITS, *RUNTIMES) if user == "user" and FULL else LIMITS
-            files = " ".join(name for name in wanted if (self.course / name).exists())
+            oci, podman = RUNTIMES
+            some = (podman, *(f"{oci}::test_{name}" for name in SOME))
+            wanted = (*LIMITS, *(RUNTIMES if FULL else some)) if user == "user" else LIMITS
+            there = (name for name in wanted if (self.course / name.partition("::")[0]).exists())
+            files = " ".join(there)
             # The box has no newuidmap, so no users with more IDs than one.
             # /tmp has nosuid and nodev there: what is bound from it read-only, runc refuses a user.
             run = f"TMPDIR=/var/tmp {scope}{PYTEST} -rs -k 'not (more and IDs)' {files}"
