@@ -83,6 +83,9 @@ def main() -> int:
     if missing:
         packages = " ".join(TOOLS[tool] for tool in missing)
         return fail(f"{', '.join(missing)} not found. On Debian: apt install {packages}")
+    there = {path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")}
+    if unknown := {*NN} - there:
+        return fail(f'there is no notebook {", ".join(sorted(unknown))}. For example: NN="03 19"')
     plugins = subprocess.run(["vagrant", "plugin", "list"], capture_output=True, text=True).stdout
     if "vagrant-libvirt" not in plugins:
         return fail(
@@ -342,6 +345,8 @@ class Test(Host):
 
         Two pytests share them: the imports of a third, which hands out work, take half a minute.
         """
+        if not numbers:  # NN names none that root has as well
+            return
         limits = (
             f"--nbval-kernel-startup-timeout={self.allow(120):.0f} "
             f"--nbval-cell-timeout={self.allow(300):.0f}"
@@ -350,7 +355,7 @@ class Test(Host):
         reports = [f"/tmp/{user}-{half}.xml" for half in (1, 2)]
         one, other = (
             f"{SCOPE[user]}{PYTEST} --nbval {limits} --junitxml={report} {' '.join(half)}"
-            for report, half in zip(reports, (names[::2], names[1::2]), strict=True)
+            for report, half in zip(reports, (names[::2], names[1::2] or names), strict=True)
         )
         self.ssh(f"cd mydocker && {{ {one} & {other}; status=$?; wait $! && exit $status; }}")
         tests = bad = 0
@@ -364,7 +369,9 @@ class Test(Host):
                 name = cell.get("classname").removeprefix("notebooks.")
                 seconds = self.seconds[name].get(user, 0)
                 self.seconds[name][user] = seconds + float(cell.get("time"))
-        expect(tests and not bad, f"{tests} cells, {bad} not passed: see {REPORTS}")
+        expect(
+            (tests > 100 or bool(NN)) and not bad, f"{tests} cells, {bad} not passed: see {REPORTS}"
+        )
         compared = sum(user in users for users in self.seconds.values())
         expect(compared == len(names), f"{compared} notebooks compared, not {len(names)}")
         print(f"      {tests} cells of {compared} notebooks compared")
