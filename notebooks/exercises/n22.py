@@ -50,7 +50,7 @@ def one_of_five(answer: Answer) -> str:
         hint = "Each locks the lowest byte that nobody has, and keeps the file open."
         expect(found == "0, 1, 2, 3, 4", "0, 1, 2, 3, 4", f"`{found}`", hint)
         sixth, said = begin()
-        sixth.wait()
+        sixth.until(lambda: sixth.status is not None)
         hint = "When no byte is free: `full`, and status 1."
         expect((said, sixth.status) == ("full", 1), "`full` and 1", f"`{said}`", hint)
         runs[3][0].close()

@@ -36,7 +36,7 @@ def all_in_one(answer: Answer) -> str:
         config = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "linux": namespaces}
         (folder / "config.json").write_text(json.dumps(config | {"process": process}))
         with answer.command(*OCI, "--root", "states", "run", "--bundle", ".", "one") as run:
-            run.wait()
+            run.until(lambda: run.status is not None)
         hints = {
             "no such word": '`"run": run` in `WORDS`, by which `main` finds it.',
             "": "`create` alone lets it wait at the FIFO: `start(folder, given)` as well.",
