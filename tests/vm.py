@@ -64,7 +64,7 @@ SCOPE = {
     "root": "sudo systemd-run --scope -q -p Delegate=yes ",
 }
 LIMITS = ("tests/test_cgroup.py", "tests/test_limits.py")
-# As an ordinary user; root has had them outside the VM. Each field of a bundle: FULL=1.
+# As an ordinary user; root has had them outside the VM. Each word and field of a bundle: FULL=1.
 RUNTIMES = ("tests/test_oci.py", "tests/test_podman.py")
 SOME = "states exit_status exec exec_takes_on_what_its_process_says capabilities"
 GOAL = 45  # seconds of a quiet machine for a notebook and user, told and not judged
