@@ -12,7 +12,7 @@ help:
 	@echo "make check      format, lint, types and the fast tests, in seconds: after every edit"
 	@echo "make test       all of it: also the slow tests, the pages, every notebook verified by nbval"
 	@echo "make test-platform  what can differ from one Python or user to another: notebooks, runtime, floor"
-	@echo "make steady     one notebook fifty times under load, as root and as an ordinary user (NN=08)"
+	@echo "make steady     a notebook fifty times, several at once, as root and as an ordinary user (NN=08)"
 	@echo "make guards     what changed of outputs, hints, names of tests and pages (RECORD=1 records)"
 	@echo "make setup      only create .venv, with what a lab needs (PYTHON=python3.13 picks one)"
 	@echo "make dev        the same, with what make check and make test need on top"
@@ -98,7 +98,7 @@ test-platform: test-tools
 steady: test-tools
 	@$(BIN)/python tools/steady.py $(NN)
 	@[ "$$(id -u)" != 0 ] || tools/as-nobody sh -c \
-		'make test-tools PYTHON=/usr/bin/python3 >/dev/null && make --no-print-directory steady NN=$(NN)'
+		'make test-tools PYTHON=/usr/bin/python3 >/dev/null && make --no-print-directory steady NN="$(NN)"'
 
 guards: dev
 	@$(BIN)/python -m tools.guards
