@@ -5,9 +5,13 @@ import os
 import shutil
 import signal
 import tempfile
+import uuid
 from pathlib import Path
+from typing import Any
 
+import nbval.kernel
 import pytest
+from jupyter_client.manager import KernelManager
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -19,6 +23,16 @@ def pytest_configure(config: pytest.Config) -> None:
         if signal.getsignal(number) == signal.SIG_IGN:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
+    nbval.kernel.KernelManager = kernel_manager
+
+
+def kernel_manager(**options: Any) -> KernelManager:
+    """Make a manager whose kernel listens at names, in place of ports.
+
+    jupyter_client only looks which ports are free; before the kernel listens there, another kernel
+    may, or a container. The names are abstract ones, see unix(7): no file is left.
+    """
+    return KernelManager(transport="ipc", ip=f"@labkit-{uuid.uuid4()}", **options)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
