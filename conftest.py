@@ -1,9 +1,13 @@
-"""For every test run: working folders in a temporary folder, and signals as a login has them."""
+"""For every test run: a temporary folder, which goes again however the run ends, and signals.
+
+What the tests start has the folder's name in its environment (LABKIT_TEST), and ends with them.
+"""
 
 import functools
 import os
-import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,11 +17,39 @@ import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
 
+# Waits for the end of a process, then ends all whose environment names a folder, and removes that.
+WATCHDOG = """
+import contextlib, os, shutil, signal, sys
+from labkit import linux, procfs
+tests, folder = int(sys.argv[1]), sys.argv[2]
+linux.poll(tests)
+while pids := procfs.with_environment(f"LABKIT_TEST={folder}"):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            process = os.pidfd_open(pid)
+            os.kill(pid, signal.SIGKILL)
+            linux.poll(process)
+            os.close(process)
+shutil.rmtree(folder, ignore_errors=True)
+"""
 
-def pytest_configure(config: pytest.Config) -> None:
-    if "LABKIT_MINE" not in os.environ:  # pytest-xdist's workers inherit it
-        os.environ["LABKIT_MINE"] = tempfile.mkdtemp(prefix="labkit-test-")
-        config.stash[WORK] = os.environ["LABKIT_MINE"]
+
+def pytest_configure() -> None:
+    if "LABKIT_TEST" not in os.environ:  # pytest-xdist's workers inherit it
+        folder = tempfile.mkdtemp(prefix="labkit-test-")
+        Path(folder).chmod(0o711)  # other users have parts of it
+        tests, null = os.pidfd_open(os.getpid()), subprocess.DEVNULL
+        subprocess.Popen(
+            [sys.executable, "-c", WATCHDOG, str(tests), folder],
+            stdin=null,
+            stdout=null,
+            stderr=null,
+            start_new_session=True,
+            pass_fds=[tests],
+        )
+        os.close(tests)
+        os.environ["LABKIT_TEST"] = folder
+        os.environ.setdefault("LABKIT_MINE", f"{folder}/mine")
     # nohup and a shell's background jobs ignore some, and whatever we start would do so as well.
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
         if signal.getsignal(number) == signal.SIG_IGN:
@@ -53,12 +85,3 @@ def missing(notebook: Path) -> str:
     text = notebook.read_text(encoding="utf-8")
     asked = (name for name in ("no_limits", "no_network", "no_runtimes") if name in text)
     return next(filter(None, (getattr(labkit, name)() for name in asked)), "")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if folder := config.stash.get(WORK, None):
-        del os.environ["LABKIT_MINE"]
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-WORK = pytest.StashKey[str]()

@@ -5,11 +5,10 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.course import open_folder
 from tests.helpers.images import busybox, member, tar
 from tests.helpers.tools import PRIVATE, needed
 from tests.test_images import changed
@@ -93,7 +92,7 @@ def second():
 @pytest.fixture(params=[False, True], ids=["umoci", "skopeo, gzip"])
 def foreign(request):
     """An image of two layers that umoci put together, or that skopeo copied and compressed."""
-    tmp_path = Path(tempfile.mkdtemp(prefix="mydocker-"))
+    tmp_path = open_folder()
     place = tmp_path / "foreign"
     said("umoci", "init", "--layout", place)
     said("umoci", "new", "--image", f"{place}:x")

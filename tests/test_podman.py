@@ -12,6 +12,7 @@ import pytest
 
 from labkit.course import workbook
 from labkit.exercise.root import make_root
+from tests.helpers.course import open_folder
 from tests.helpers.images import NOBODY, PYTHON
 from tests.helpers.tools import needed
 
@@ -55,8 +56,7 @@ NEW = ("--mount", "--pid", "--fork", "--kill-child")
 
 class Podman:
     def __init__(self, kind):
-        self.folder = Path(tempfile.mkdtemp(prefix="mydocker-"))
-        self.folder.chmod(0o755)
+        self.folder = open_folder()
         runtime = workbook.install(workbook.runtime()) / "mydocker"
         shutil.copytree(runtime, self.folder / "mydocker")
         ours = f'PYTHONPATH={self.folder} exec {PYTHON} -S -m mydocker.oci "$@"'

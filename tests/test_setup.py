@@ -353,3 +353,23 @@ def test_pips_settings_reach_uv(fresh, tmp_path, monkeypatch, index, way):
 def test_a_second_setup_starts_no_pip():
     run = make(ROOT, "setup", PATH=os.environ["PATH"])
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+KILLED = """
+import os, signal, subprocess
+
+def test():
+    with open("pid", "w") as file:
+        print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid, file=file)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_tests_that_are_killed_leave_nothing(tmp_path):
+    (tmp_path / "test_killed.py").write_text(KILLED)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    del environment["LABKIT_TEST"]
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", tmp_path / "test_killed.py"]
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
+    until_gone([int((tmp_path / "pid").read_text())])
+    until(lambda: not [*tmp_path.glob("labkit-test-*")])

@@ -1,6 +1,8 @@
 """The course: where it lies, its command, and notebooks made for a test."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -10,6 +12,13 @@ from tools.save import METADATA
 
 ROOT = workbook.NOTEBOOKS.parent
 LABKIT = str(Path(sys.executable).parent / "labkit")
+
+
+def open_folder():
+    """Make a folder that other users can enter; each pytest that starts closes its own to them."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ["LABKIT_TEST"]))
+    folder.chmod(0o755)
+    return folder
 
 
 def book(folder, name, *cells):

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
 from labkit.course import workbook
+from tests.helpers.course import open_folder
 from tests.helpers.tools import needed
 
 PYTHON = "/usr/bin/python3"  # for another user, who can't reach ours
@@ -34,10 +34,7 @@ class Who:
     """A kind of user, with a copy of the runtime that it can read and a store of its own."""
 
     def __init__(self, kind):
-        # Not in pytest's own folder, which each pytest that starts closes to other users.
-        self.kind, self.folder = kind, Path(tempfile.mkdtemp(prefix="mydocker-"))
-        folder = self.folder
-        folder.chmod(0o755)
+        self.kind, self.folder = kind, (folder := open_folder())
         shutil.copytree(
             workbook.install(workbook.runtime()) / "mydocker",
             folder / "mydocker",
@@ -83,6 +80,7 @@ class Who:
             "MYDOCKER_DATA": str(self.data),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LC_ALL": "C.UTF-8",
+            "LABKIT_TEST": os.environ["LABKIT_TEST"],
         }
 
     def ok(self, *words, **options):

@@ -15,6 +15,7 @@ from typing import Any
 from labkit import linux, procfs
 from labkit.course import workbook
 from labkit.exercise.root import make_root
+from tests.helpers.course import open_folder
 from tests.helpers.images import PYTHON
 
 PROGRAMS = "sh cat echo id sleep true"
@@ -94,8 +95,7 @@ class Place:
     """Namespaces of our own, in which containers are made by one runtime."""
 
     def __init__(self, runtime):
-        self.name, self.folder = runtime, Path(tempfile.mkdtemp(prefix="mydocker-"))
-        self.folder.chmod(0o755)
+        self.name, self.folder = runtime, open_folder()
         self.bundle = self.folder / "bundle"
         make_root(self.bundle / "rootfs", *PROGRAMS.split())
         shutil.copytree(
