@@ -57,12 +57,12 @@ def check() -> Report:
     kernel, python = hardened.linux_version(), sys.version_info[:2]
     return Report(
         {
-            "Linux 5.3 or newer (clone3, pidfd_open)": _old(kernel, 5, 3),
+            "Linux 5.12 or newer (clone3, mount_setattr)": _old(kernel, 5, 12),
             "Python 3.11 or newer": _old(python, 3, 11),
             "a sandbox: mount, PID, UTS and IPC namespaces of its own, with /proc": _no_sandbox(),
-            "a container in it: clone with the five flags, with /proc": _no_container(),
-            ROOT: _no_root(),
-            LAYERS: _no_layers(),
+            "a container in it: clone with the five flags, with /proc": _refused(_container),
+            ROOT: _refused(_root),
+            LAYERS: _refused(_layers),
             "the tools ps, ip, unshare, mount and hostname": _missing_tools(),
             "a working folder that can be written": _read_only(),
         }
@@ -111,7 +111,7 @@ def no_network() -> str:
                 sys.exit(f"no {kind}: {run.stderr.strip()}")
         return 0
 
-    return _why(lambda: sandbox.run(make, session=True, flags=linux.CLONE_NEWNET))
+    return _refused(make, linux.CLONE_NEWNET)
 
 
 def no_runtimes() -> str:
@@ -127,55 +127,46 @@ def _old(version: tuple[int, ...], *needed: int) -> str:
 
 
 def _no_sandbox() -> str:
-    if problem := _why(lambda: sandbox.run(lambda: 0, session=True)):
+    if problem := _refused(lambda: 0):
         return problem
     # A masked /proc is in the way of root as well, though only of the exercises' own sandboxes.
     hard = _why(lambda: hardened.run(lambda: 0, places.NOTEBOOKS))
     return hard if UNMASKED in hard else ""
 
 
-def _no_container() -> str:
-    def container() -> int:
-        mounts = linux.CLONE_NEWNS | linux.CLONE_NEWPID
-        pid = linux.clone(mounts | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
-        if pid == 0:
-            flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV
-            linux.mount("proc", "/proc", "proc", flags)
-            return 0
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return _why(lambda: sandbox.run(container, session=True))
-
-
-def _no_root() -> str:
-    def enter() -> int:
-        linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET)
-        flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_RDONLY
-        linux.mount("sysfs", "/sys", "sysfs", flags)
-        linux.mount(places.NOTEBOOKS, places.NOTEBOOKS, None, linux.MS_BIND | linux.MS_REC)
-        os.chdir(places.NOTEBOOKS)
-        linux.pivot_root(".", ".")
+def _container() -> int:
+    mounts = linux.CLONE_NEWNS | linux.CLONE_NEWPID
+    pid = linux.clone(mounts | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
+    if pid == 0:
+        flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV
+        linux.mount("proc", "/proc", "proc", flags)
         return 0
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    return _why(lambda: sandbox.run(enter, session=True))
+
+def _root() -> int:
+    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET)
+    flags = linux.MS_NOEXEC | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_RDONLY
+    linux.mount("sysfs", "/sys", "sysfs", flags)
+    linux.mount(places.NOTEBOOKS, places.NOTEBOOKS, None, linux.MS_BIND | linux.MS_REC)
+    os.chdir(places.NOTEBOOKS)
+    linux.pivot_root(".", ".")
+    return 0
 
 
-def _no_layers() -> str:
-    def change() -> int:
-        with tempfile.TemporaryDirectory(prefix=".labkit-", dir=_working_folder()) as place:
-            os.chdir(place)
-            for name in ("lower", "lower/folder", "upper", "work", "merged"):
-                Path(name).mkdir()
-            layers = "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
-            linux.mount("overlay", "merged", "overlay", 0, layers)
-            try:  # a disk without attributes says so only here
-                Path("merged/folder").rmdir()
-                Path("merged/folder").mkdir()
-            finally:
-                linux.umount("merged")
-        return 0
-
-    return _why(lambda: sandbox.run(change, session=True))
+def _layers() -> int:
+    with tempfile.TemporaryDirectory(prefix=".labkit-", dir=_working_folder()) as place:
+        os.chdir(place)
+        for name in ("lower", "lower/folder", "upper", "work", "merged"):
+            Path(name).mkdir()
+        layers = "lowerdir=lower,upperdir=upper,workdir=work,userxattr"
+        linux.mount("overlay", "merged", "overlay", 0, layers)
+        try:  # a disk without attributes says so only here
+            Path("merged/folder").rmdir()
+            Path("merged/folder").mkdir()
+        finally:
+            linux.umount("merged")
+    return 0
 
 
 def _missing_tools() -> str:
@@ -200,6 +191,11 @@ def _read_only() -> str:
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return ""
     return f"{folder} cannot be written by this user. Cure: LABKIT_MINE=/a/folder/of/yours"
+
+
+def _refused(experiment: Callable[[], int], flags: int = 0) -> str:
+    """Run an experiment in a sandbox, otherwise as `_why` does."""
+    return _why(lambda: sandbox.run(experiment, session=True, flags=flags))
 
 
 def _why(experiment: Callable[[], int]) -> str:

@@ -10,12 +10,10 @@ Run as a program, it starts another one:
 
 import argparse
 import contextlib
-import fcntl
 import os
 import resource
 import signal
 import stat
-import termios
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -62,8 +60,7 @@ def main(words: Sequence[str]) -> int:
 
     def start() -> NoReturn:
         if given.terminal:
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            os.login_tty(0)
         if given.ready is not None:
             os.write(given.ready, b"1")
         sandbox.become(given.program, os.environ)

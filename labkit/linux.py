@@ -400,27 +400,20 @@ def exit_status(status: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def link_flags(name: str) -> int:
-    """Return the flags (`IFF_*`) of a network interface. See netdevice(7)."""
-    return _link("SIOCGIFFLAGS", SIOCGIFFLAGS, name)
-
-
 def set_link_up(name: str) -> None:
     """Switch a network interface on; "lo" also gets its address 127.0.0.1. See netdevice(7)."""
-    _link("SIOCSIFFLAGS", SIOCSIFFLAGS, name, link_flags(name) | IFF_UP)
-
-
-def _link(call: str, request: int, name: str, flags: int = 0) -> int:
     # struct ifreq: a name of 16 bytes, then for these two requests the flags.
-    argument = (_char * 40)(*os.fsencode(name)[:15])
-    found = _short.from_buffer(argument, 16)
-    found.value = flags
+    interface = (_char * 40)(*os.fsencode(name)[:15])
+    flags = _short.from_buffer(interface, 16)
     fd = _checked(_libc.socket(AF_INET, SOCK_DGRAM | os.O_CLOEXEC, 0), "socket", "AF_INET")
     try:
-        _checked(_libc.ioctl(fd, _word(request), argument), "ioctl", call, repr(name))
+        result = _libc.ioctl(fd, _word(SIOCGIFFLAGS), interface)
+        _checked(result, "ioctl", "SIOCGIFFLAGS", repr(name))
+        flags.value |= IFF_UP
+        result = _libc.ioctl(fd, _word(SIOCSIFFLAGS), interface)
+        _checked(result, "ioctl", "SIOCSIFFLAGS", repr(name))
     finally:
         os.close(fd)
-    return int(found.value)
 
 
 # What usually lies behind an answer, and what helps: of one call, or of any.

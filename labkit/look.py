@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
-from labkit import networks, procfs
+from labkit import netlink, networks, procfs
 from labkit.view.layers import LayersPicture
 from labkit.view.live import Live
 from labkit.view.mounts import MAX_LAYERS, Layer, MountsPicture, Stack
@@ -285,7 +285,7 @@ def _namespaces(pid: int) -> dict[str, int]:
 
 
 def _links(pid: int | str = "self") -> tuple[tuple[str, bool], ...]:
-    return tuple(procfs.links(pid).items())
+    return tuple((link.name, link.up) for link in netlink.links(pid))
 
 
 def _read(question: Callable[[], T]) -> T | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from struct import calcsize, pack, unpack_from
 
 from labkit import procfs
+from labkit.linux import IFF_UP
 
 NLM_F_REQUEST, NLM_F_DUMP = 1, 0x300  # linux/netlink.h
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -16,7 +17,6 @@ IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_LINK_NETNSID = 3, 5, 10
 IFLA_INFO_KIND = 1  # linux/if_link.h
 IFA_LOCAL = 2  # linux/if_addr.h
 NETNSA_NSID, NETNSA_PID = 1, 2  # linux/net_namespace.h
-IFF_UP = 1  # linux/if.h
 
 Attributes = dict[int, bytes]
 
@@ -34,7 +34,7 @@ class Link:
     addresses: tuple[str, ...]  # of IPv4, such as "10.44.0.2/24"
 
 
-def links(pid: int, others: Iterable[int]) -> list[Link]:
+def links(pid: int | str, others: Iterable[int] = ()) -> list[Link]:
     """Return the links that a process sees, in the kernel's order.
 
     Args:

@@ -1,10 +1,10 @@
 """What the kernel says of processes, namespaces, mounts, networks, groups. Draws nothing.
 
-A `pid` may be "self". What /proc tells about the reader's own namespace alone, a host name or the
-state of a network link, is asked from a thread that enters the other one for that one question.
+A `pid` may be "self". Where that process has ended, a question raises FileNotFoundError or
+ProcessLookupError; where this user may not look at it, PermissionError. What /proc tells about the
+reader's own namespace alone, such as a host name, is asked from a thread that enters the other one.
 """
 
-import contextlib
 import errno
 import os
 import re
@@ -66,12 +66,7 @@ class Usage:
 
 
 def status(pid: int | str = "self") -> dict[str, str]:
-    """Return the lines of /proc/PID/status, see proc_pid_status(5).
-
-    Raises:
-        FileNotFoundError: there is no process with this PID.
-        ProcessLookupError: it has ended meanwhile.
-    """
+    """Return the lines of /proc/PID/status, see proc_pid_status(5)."""
     pairs = (line.split(":", 1) for line in _lines(f"/proc/{pid}/status"))
     return {key: value.strip() for key, value in pairs}
 
@@ -81,14 +76,10 @@ def namespaces(pid: int | str = "self") -> dict[str, int]:
 
     Returns:
         kind ("uts", "pid", …) to inode; two processes with the same number share it.
-
-    Raises:
-        OSError: no such process, one that has ended, or one that this user may not inspect.
     """
     # What this kernel knows; the folder of one that is ending is root's alone.
     known = os.listdir("/proc/self/ns")
-    links = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in NAMESPACES if kind in known}
-    return {kind: int(link.split("[")[1][:-1]) for kind, link in links.items()}
+    return {kind: os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in NAMESPACES if kind in known}
 
 
 def process(pid: int) -> Process | None:
@@ -152,12 +143,7 @@ def settled_tree(root: int, timeout: float = SETTLE_TIMEOUT) -> list[tuple[int, 
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:
-    """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5).
-
-    Raises:
-        FileNotFoundError: there is no process with this PID.
-        ProcessLookupError: it is ending, and has left its namespaces.
-    """
+    """Return the mounts that a process sees, in the kernel's order, see proc_pid_mountinfo(5)."""
     try:
         lines = _lines(f"/proc/{pid}/mountinfo")
     except OSError as error:
@@ -177,24 +163,8 @@ def mounts(pid: int | str = "self") -> list[Mount]:
 
 
 def hostname(pid: int | str = "self") -> str:
-    """Return the host name that a process sees, see uts_namespaces(7).
-
-    Raises:
-        OSError: no such process, or no right to enter its namespace.
-    """
+    """Return the host name that a process sees, see uts_namespaces(7)."""
     return inside(pid, "uts", lambda: os.uname().nodename)
-
-
-def links(pid: int | str = "self") -> dict[str, bool]:
-    """Return the network links that a process sees, see network_namespaces(7).
-
-    Returns:
-        name of each link, in the kernel's order, to whether it is up (IFF_UP, netdevice(7)).
-
-    Raises:
-        OSError: no such process, or no right to enter its namespace.
-    """
-    return inside(pid, "net", _links)
 
 
 def groups(base: str) -> dict[str, Usage]:
@@ -251,16 +221,6 @@ def inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
 
     with ThreadPoolExecutor(1) as thread:  # which never comes back from there
         return thread.submit(ask).result()
-
-
-def _links() -> dict[str, bool]:
-    import socket  # 5 ms that only this needs
-
-    found = {}
-    for _, name in socket.if_nameindex():
-        with contextlib.suppress(OSError):  # removed meanwhile
-            found[name] = bool(linux.link_flags(name) & linux.IFF_UP)
-    return found
 
 
 def _usage(group: str) -> Usage:

@@ -62,7 +62,7 @@ def end(pid):
 def gone(pid, count):
     """Wait until a process has so many links: those to a namespace that ended go a moment later."""
     deadline = time.monotonic() + 60
-    while len(procfs.links(pid)) > count and time.monotonic() < deadline:
+    while len(links(pid)) > count and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

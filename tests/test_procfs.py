@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from labkit import linux, look, procfs
+from labkit import linux, look, netlink, procfs
 from tests.helpers.processes import in_sandbox
 
 
@@ -50,7 +50,7 @@ def test_a_zombie_has_no_command():
     assert (process.state, process.command, process.resident) == ("Z", (), 0)
 
 
-@pytest.mark.parametrize("read", [procfs.mounts, procfs.namespaces, procfs.hostname, procfs.links])
+@pytest.mark.parametrize("read", [procfs.mounts, procfs.namespaces, procfs.hostname, netlink.links])
 def test_a_process_that_is_ending_is_one_that_has_ended(read):
     child = subprocess.Popen(["true"])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has left its namespaces

@@ -20,6 +20,7 @@ from labkit import (
     look,
     mounts_picture,
     namespace_picture,
+    netlink,
     procfs,
     stats_picture,
 )
@@ -442,10 +443,13 @@ def test_a_lab_without_containers():
     ]
 
 
-@pytest.mark.parametrize("reader", ["tree", "namespaces", "hostname", "links"])
-def test_a_process_that_ends_while_it_is_read(monkeypatch, reader):
+@pytest.mark.parametrize(
+    ("room", "reader"),
+    [(procfs, "tree"), (procfs, "namespaces"), (procfs, "hostname"), (netlink, "links")],
+)
+def test_a_process_that_ends_while_it_is_read(monkeypatch, room, reader):
     child = subprocess.Popen(["unshare", "--user", "sleep", "100"], start_new_session=True)
-    true = getattr(procfs, reader)
+    true = getattr(room, reader)
 
     def read(pid="self"):
         if pid != "self":
@@ -454,7 +458,7 @@ def test_a_process_that_ends_while_it_is_read(monkeypatch, reader):
         result = true(pid)
         return result
 
-    monkeypatch.setattr(procfs, reader, read)
+    monkeypatch.setattr(room, reader, read)
     picture = namespace_picture(child.pid)
     child.kill()
     child.wait()

@@ -3,6 +3,7 @@
 from labkit import procfs
 from labkit.exercise import PYTHON, SH, Answer, exercise
 from labkit.exercise.observe import STAYS, expect, expect_guesses, ids_inside, listed, observed
+from labkit.netlink import links
 
 WAIT = (
     "The last thing that your line starts should be exactly `sleep 1000`, and not in the "
@@ -133,7 +134,7 @@ def a_container_in_one_line(answer: Answer) -> str:
             "Set the name inside, after `unshare`.",
         )
         expect(
-            run.eventually(lambda: procfs.links(sleep.pid).get("lo"), True),
+            run.eventually(lambda: {n.name: n.up for n in links(sleep.pid)}.get("lo"), True),
             "an interface `lo` that is up inside",
             "`lo` is down",
             "A new network namespace has a `lo` that is down: `ip link set lo up`, inside.",
