@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+from labkit import linux
+
 # linux/seccomp.h
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
@@ -81,7 +82,7 @@ def install_filter() -> int:
     described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
     # Without it only root might, because a program with more rights could be deceived.
-    libc.prctl(PR_SET_NO_NEW_PRIVS, *(ctypes.c_ulong(n) for n in (1, 0, 0, 0)))
+    linux.set_no_new_privileges()
     listener: int = libc.syscall(
         machine.seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, described
     )
