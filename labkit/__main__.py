@@ -102,8 +102,7 @@ def _add_learners_commands(command: Callable[..., ArgumentParser]) -> None:
     one.add_argument("--ip", default="127.0.0.1", help="127.0.0.1; in a VM perhaps 0.0.0.0")
     one.add_argument("--no-browser", action="store_true", help="only print the address")
     one.add_argument("--edit", action="store_true", help="open notebooks/, not your copies")
-    one.add_argument("--hub", dest="call", action="store_const", const=lab_for_hub,
-                     help="as JupyterHub starts it: docs/hub.md")  # fmt: skip
+    one.add_argument("--hub", action="store_true", help="as JupyterHub starts it: docs/hub.md")
 
 
 def _add_instructors_commands(command: Callable[..., ArgumentParser]) -> None:
@@ -178,26 +177,13 @@ def doctor(_: Namespace) -> int:
 
 
 def lab(options: Namespace) -> int:
-    """`labkit lab`: check the machine, print the address, become JupyterLab."""
-    jupyter = _jupyter()
-    problem = jupyter.start(
-        options.port, ip=options.ip, browser=not options.no_browser, edit=options.edit
-    )
-    return fail(f"lab: {problem}") if problem else 0
-
-
-def lab_for_hub(_: Namespace) -> int:
-    """`labkit lab --hub`: check the machine, become a learner's server of a JupyterHub."""
-    problem = _jupyter().start_for_hub()
-    return fail(f"lab: {problem}") if problem else 0
-
-
-def _jupyter() -> Any:
+    """`labkit lab`: become JupyterLab; with --hub, a learner's server of a JupyterHub."""
     # jsonschema's grammar of addresses: a second of the start, and not needed here.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from labkit.course import jupyter
 
-    return jupyter
+    (jupyter.start_for_hub if options.hub else jupyter.start)(options)
+    return 0
 
 
 def release(options: Namespace) -> int:

@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 def opened_at(number, folder):
     """The working folder of a notebook, as `%notebook` fills it."""
     found, _ = workbook.notebook(number, folder)
-    return WorkFolder.start(found, workbook.runtime(found, before=True, folder=folder))
+    return WorkFolder(found, workbook.runtime(found, before=True, folder=folder))
 
 
 # How people and programs put the lines of a cell that IPython takes for a magic, and some that it

@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import socket
+from argparse import Namespace
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from nbformat.sign import NotebookNotary
 
 from labkit import cgroup, doctor
 from labkit.course import copies, workbook
+from labkit.errors import CourseError
 
 HOST = "127.0.0.1"
 # A kernel's socket is a file with about this many characters after the runtime folder's name,
@@ -45,68 +47,61 @@ class PromptConnection(ZMQChannelsWebsocketConnection):
         return super().connect()
 
 
-def start(port: int, *, ip: str = HOST, browser: bool, edit: bool = False) -> str:
-    """Be JupyterLab until it is stopped; or return why it cannot start, and the cure.
+def start(options: Namespace) -> None:
+    """Be JupyterLab until it is stopped.
 
     Args:
-        port: on that address.
-        ip: the address to listen on. A VM whose manager forwards a port of the host to the VM's
-            outer address listens on 0.0.0.0; nobody else does.
-        browser: open one, where this machine has a screen.
-        edit: open `notebooks/` itself, for whoever writes the course; else the learner's copies.
+        options: of `labkit lab`. A VM whose manager forwards a port of the host to the VM's outer
+            address listens on 0.0.0.0; nobody else does.
 
     Raises:
+        CourseError: it cannot start; with the cure.
         OSError: the copies cannot be written.
     """
-    if problem := _problem():
-        return problem
+    _check_machine()
+    ip, port = options.ip, options.port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ip, port))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            return f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
-    folder, first = _folder(edit)
+            said = f"cannot listen on {ip}:{port}: {reason}. Choose another: make lab PORT=8899"
+            raise CourseError(said) from None
+    folder, first = _folder(options.edit)
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(24))
     print(f"\n  Open   http://{HOST}:{port}/lab/tree/{first}?token={token}")
     print("  Stop   Ctrl-C, here\n", flush=True)
     words = [*_settings(folder), f"--ServerApp.ip={ip}", f"--ServerApp.port={port}"]
     words += ["--ServerApp.port_retries=0", f"--LabApp.default_url=/lab/tree/{first}"]
-    if not browser or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if options.no_browser or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         words.append("--no-browser")
     LabApp.launch_instance(words)
-    return ""
 
 
-def start_for_hub() -> str:
-    """Be a learner's server of a JupyterHub until that stops it; or return why it cannot start.
+def start_for_hub(_: Namespace) -> None:
+    """Be a learner's server of a JupyterHub until that stops it.
 
-    The address, and who may open it, come from the hub, in the environment.
-
-    Raises:
-        OSError: the copies cannot be written.
+    The address, and who may open it, come from the hub, in the environment. Errors as of `start`.
     """
     if "JUPYTERHUB_SERVICE_URL" not in os.environ:
-        return "--hub is for a JupyterHub alone, which tells the address; see docs/hub.md"
-    if problem := _problem():
-        return problem
+        said = "--hub is for a JupyterHub alone, which tells the address; see docs/hub.md"
+        raise CourseError(said)
+    _check_machine()
     from jupyterhub.singleuser import main  # which the hub's environment alone has
 
     folder, first = _folder(False)
     main([*_settings(folder), f"--ServerApp.default_url=/lab/tree/{first}"])
-    return ""
 
 
-def _problem() -> str:
-    """Return why the labs cannot run on this machine, "" where they can."""
+def _check_machine() -> None:
+    """Raise CourseError where the labs cannot run on this machine."""
     report = doctor.check()
-    if report.healthy:
-        with contextlib.suppress(OSError):  # before there are kernels and terminals to be moved
-            cgroup.take_leaf()
-        return ""
-    problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
-    return "\n  ".join(["the labs cannot run here yet:", *problems])
+    if not report.healthy:
+        problems = [f"✗ {need}: {problem}" for need, problem in report.items() if problem]
+        raise CourseError("\n  ".join(["the labs cannot run here yet:", *problems]))
+    with contextlib.suppress(OSError):  # before there are kernels and terminals to be moved
+        cgroup.take_leaf()
 
 
 def _settings(folder: Path) -> list[str]:

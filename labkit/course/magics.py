@@ -41,7 +41,7 @@ def register(shell: Any, smoke_test: SmokeTest) -> None:
                 files = workbook.runtime(number, before=True)
             except WorkbookError as error:
                 raise WorkbookError(f"{error} {OFFER.format(number)}") from None
-        folders[:] = [WorkFolder.start(number, files, delivered=as_delivered)]
+        folders[:] = [WorkFolder(number, files, delivered=as_delivered)]
         os.chdir(folders[0].path)
         if broken := smoke_test(files, delivered):
             # Said when the folder is open, for a person who goes on, or mends it here.

@@ -6,7 +6,7 @@ import html
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.course import workbook
@@ -72,50 +72,35 @@ class Change:
         )
 
 
-@dataclass
 class WorkFolder:
     """The working folder of a notebook, and the versions of the runtime's files in it.
 
     Attributes:
-        number: the notebook's.
         path: where it is.
         versions: path to the texts a file had, oldest first.
         delivered: whether it started from the notebooks as they were delivered.
     """
 
-    number: int
-    path: Path
-    versions: dict[str, list[str]] = field(default_factory=dict)
-    delivered: bool = False
-
-    @classmethod
-    def start(
-        cls, number: int, files: dict[str, Source], *, delivered: bool = False
-    ) -> "WorkFolder":
-        """Fill a notebook's working folder with a runtime.
+    def __init__(self, number: int, files: dict[str, Source], *, delivered: bool = False) -> None:
+        """Fill a notebook's working folder with a runtime, as `workbook.runtime` returns it.
 
         One that is not as cells left it is put aside first, with all that is in it.
-
-        Args:
-            number: the notebook's.
-            files: as `workbook.runtime` returns it.
-            delivered: whether it comes from the notebooks as they were delivered.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        folder = cls(number, workbook.work_folder() / f"{number:02}", delivered=delivered)
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        written = folder._written()
+        self.path, self.delivered = workbook.work_folder() / f"{number:02}", delivered
+        self.versions: dict[str, list[str]] = {}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._written()
         for name in (*written, *files):
-            place = folder.path / name
+            place = self.path / name
             if os.path.lexists(place) and _digest(place) != written.get(name):
-                _put_aside(folder.path, f"{name} was edited by hand")
+                _put_aside(self.path, f"{name} was edited by hand")
                 break
         for name in written.keys() - files.keys():
-            (folder.path / name).unlink(missing_ok=True)
-        folder._write({}, *files.values())
-        return folder
+            (self.path / name).unlink(missing_ok=True)
+        self._write({}, *files.values())
 
     def put(self, source: Source) -> Change:
         """Write a file into the folder and tell what changed.
@@ -141,7 +126,7 @@ class WorkFolder:
         """Say where this is and what is in it."""
         files = ", ".join(self.versions) or "empty so far"
         origin = ", from the notebooks as delivered" if self.delivered else ""
-        return f"working folder work/{self.number:02}{origin}: {files}"
+        return f"working folder work/{self.path.name}{origin}: {files}"
 
     def _write(self, written: dict[str, str], *sources: Source) -> None:
         """Write files, and note that cells wrote them."""
