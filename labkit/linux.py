@@ -8,6 +8,7 @@ Each container start imports a copy of it, so it imports little: in place of `si
 Python 3.11) and `ctypes` (1.5 ms) their inner halves, `_signal` and `_ctypes`, CPython's own.
 """
 
+import _ctypes
 import _signal  # type: ignore[import-not-found]
 import errno
 import os
@@ -17,10 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
-
-    _ctypes: Any
-else:
-    import _ctypes
 
 # linux/sched.h
 CLONE_PARENT = 0x00008000
@@ -83,8 +80,7 @@ SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}  # asm/unistd.h
 class _Functions:
     """Those of the C library and of Python, as `ctypes.PyDLL(None, use_errno=True)` has them."""
 
-    def __init__(self) -> None:
-        self._handle = _ctypes.dlopen(None, 0)
+    _handle = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> "Any":
         function = _Function((name, self))
@@ -251,9 +247,8 @@ def limit_capabilities(keep: int) -> None:
     header, sets = (_uint32 * 2)(LINUX_CAPABILITY_VERSION_3), (_uint32 * 6)()
     _checked(_libc.capget(header, sets), "capget")
     # Twice effective, permitted, inheritable: the low 32 bits, the high ones.
-    low, high = sets[1] & keep, sets[4] & keep >> 32
-    result = _libc.capset(header, (_uint32 * 6)(low, low, 0, high, high, 0))
-    _checked(result, "capset", hex(keep))
+    kept = (sets[1] | sets[4] << 32) & keep
+    set_capabilities(kept, kept, 0)
 
 
 def keep_capabilities() -> None:
@@ -315,9 +310,8 @@ def map_one_id(kind: str, outside: int, pid: int | str = "self") -> None:
         outside: the ID.
         pid: a process in the namespace.
     """
-    lines = {"uid_map": f"0 {outside} 1"}
-    if kind == "gid":
-        lines = {"setgroups": "deny", "gid_map": f"0 {outside} 1"}
+    lines = {"setgroups": "deny"} if kind == "gid" else {}
+    lines[f"{kind}_map"] = f"0 {outside} 1"
     for name, text in lines.items():
         path = f"/proc/{pid}/{name}"
         try:

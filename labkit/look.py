@@ -4,15 +4,16 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from labkit import netlink, networks, procfs
+from labkit.procfs import asked
 from labkit.view.layers import LayersPicture
 from labkit.view.live import Live
-from labkit.view.mounts import MAX_LAYERS, Layer, MountsPicture, Stack
+from labkit.view.mounts import MountsPicture
 from labkit.view.namespaces import MAX_CONTAINERS, NamespacePicture, Row, Side
 from labkit.view.network import NetworkPicture
 from labkit.view.stats import SPAN, Part, StatsPicture
@@ -20,7 +21,6 @@ from labkit.view.stats import SPAN, Part, StatsPicture
 if TYPE_CHECKING:
     from labkit.shell import Shell
 
-T = TypeVar("T")
 # How overlayfs marks a folder that hides those below it; `trusted.` is without `userxattr`.
 OPAQUE = {"user.overlay.opaque", "trusted.overlay.opaque"}
 MEASURING = 0.5  # seconds: how much of a processor is used is a rate
@@ -67,17 +67,11 @@ class Namespaces(Live):
         self._last: NamespacePicture | None = None
         super().__init__(None if isinstance(process, int | None) else process.listen)
 
-    def look(self) -> NamespacePicture:
+    def look(self, steady: bool = False) -> NamespacePicture:
         """Return the picture of this moment; after the end, the last one before it."""
-        return self._now(0)
-
-    def still(self) -> NamespacePicture:
-        """Return the same for a saved output, as steady as `namespace_picture` is."""
-        return self._now(procfs.SETTLE_TIMEOUT)
-
-    def _now(self, timeout: float) -> NamespacePicture:
         process = self._process
-        now = _look(process if isinstance(process, int | None) else process.pid, timeout)
+        pid = process if isinstance(process, int | None) else process.pid
+        now = _look(pid, procfs.SETTLE_TIMEOUT * steady)
         if now.ended and self._last:
             return replace(self._last, ended=True)
         self._last = now
@@ -99,42 +93,31 @@ def mounts_picture(
     """
     ours = procfs.mounts()
     below = {target: len(_on(ours, target)) - 1 for target in targets}
-    found: list[tuple[str, tuple[Stack, ...] | None]] = []
+    found = []
     for name, pid in namespaces.items():
-        try:
-            mounts = procfs.mounts(pid)
-        except OSError:  # ended, or another user's
-            found.append((name, None))
-            continue
-        found.append((name, tuple(_stack(mounts, target, below[target]) for target in targets)))
+        mounts = asked(procfs.mounts, pid)
+        stacks = tuple(_stack(mounts or [], target, below[target]) for target in targets)
+        found.append((name, None if mounts is None else stacks))
     return MountsPicture(tuple(targets), tuple(found))
 
 
-def stats_picture(base: str | None = None) -> StatsPicture:
-    """Look at what containers take of memory, processors and tasks, for half a second.
-
-    Args:
-        base: the folder of their control groups; without it, the one that MYDOCKER_CGROUP names.
-    """
-    return _stats(_two_looks(_base(base)))
+def stats_picture() -> StatsPicture:
+    """Look at what containers take of memory, processors and tasks, for half a second."""
+    return _stats(_two_looks())
 
 
 class Stats(Live):
     """The same picture, live, and with the last minute."""
 
-    def __init__(self, base: str | None = None) -> None:
-        """Begin to look; for the argument see `stats_picture`."""
-        self._base = _base(base)
-        self._looks = deque(_two_looks(self._base), maxlen=SPAN)
+    def __init__(self) -> None:
+        """Begin to look."""
+        self._looks = deque(_two_looks(), maxlen=SPAN)
         super().__init__()
 
-    def look(self) -> StatsPicture:
-        """Return the picture of this moment."""
-        self._looks.append(procfs.groups(self._base))
-        return self.still()
-
-    def still(self) -> StatsPicture:
-        """Return the picture of the last look."""
+    def look(self, steady: bool = False) -> StatsPicture:
+        """Return the picture of this moment or, for a saved output, of the last look."""
+        if not steady:
+            self._looks.append(_groups())
         return _stats(self._looks)
 
 
@@ -146,13 +129,9 @@ def network_picture() -> NetworkPicture:
 class Network(Live):
     """The same picture, live: what happens when a cable is pulled, or a switch ends."""
 
-    def look(self) -> NetworkPicture:
+    def look(self, steady: bool = False) -> NetworkPicture:
         """Return the picture of this moment."""
-        return _network(0)
-
-    def still(self) -> NetworkPicture:
-        """Return the same for a saved output, as steady as `network_picture` is."""
-        return network_picture()
+        return _network(procfs.SETTLE_TIMEOUT * steady)
 
 
 def layers_picture(**layers: str) -> LayersPicture:
@@ -175,7 +154,7 @@ def containers_in(tree: Sequence[tuple[int, procfs.Process]]) -> list[Container]
         tree: depth and process, each parent before its children. Some may have ended meanwhile.
     """
     ours = procfs.namespaces()
-    own = {process.pid: _namespaces(process.pid).items() - ours.items() for _, process in tree}
+    own = {p.pid: (asked(procfs.namespaces, p.pid) or {}).items() - ours.items() for _, p in tree}
     apart = [process for _, process in tree if own[process.pid]]
     found, taken = list[Container](), set[int]()
     for first in [process for process in apart if "pid" in dict(own[process.pid])] or apart:
@@ -200,23 +179,16 @@ def _look(pid: int | None, timeout: float) -> NamespacePicture:
     tree = [(depth, process) for depth, process in tree if process.pid not in hidden]
     if pid is None:
         tree = _around(inside, tree)
-    rows = tuple(
-        Row(
-            depth=depth,
-            pid=process.pid,
-            inside=(number := inside.get(process.pid, 0)),
-            pid_inside=shown[number].pid_inside(process) if number else None,
-            name=process.name,
-            command=process.command,
-            zombie=process.state == "Z",
-        )
-        for depth, process in tree
-    )
+    rows = []
+    for depth, process in tree:
+        number = inside.get(process.pid, 0)
+        pid_inside = shown[number].pid_inside(process) if number else None
+        rows.append(Row(depth, process, number, pid_inside))
     ours = tuple(procfs.namespaces().items())
-    lab = Side(ours, _read(lambda: procfs.hostname()), _read(lambda: _links()))
+    lab = Side(ours, asked(procfs.hostname), asked(_links))
     sides = tuple(_side(container, lab) for container in shown.values())
-    ended = pid is not None and (not rows or rows[0].zombie)
-    return NamespacePicture(lab, sides, rows, len(found) - len(shown), ended=ended)
+    ended = pid is not None and (not rows or rows[0].process.state == "Z")
+    return NamespacePicture(lab, sides, tuple(rows), len(found) - len(shown), ended=ended)
 
 
 def _network(timeout: float) -> NetworkPicture:
@@ -245,19 +217,19 @@ def _side(container: Container, lab: Side) -> Side:
     pid = container.first.pid
     return Side(
         tuple(container.namespaces.items()),
-        _read(lambda: procfs.hostname(pid)) if "uts" in container.own else lab.hostname,
-        _read(lambda: _links(pid)) if "net" in container.own else lab.links,
+        asked(procfs.hostname, pid) if "uts" in container.own else lab.hostname,
+        asked(_links, pid) if "net" in container.own else lab.links,
     )
 
 
-def _base(given: str | None) -> str:
-    return given or os.environ.get("MYDOCKER_CGROUP", "")
+def _groups() -> dict[str, procfs.Usage]:
+    return procfs.groups(os.environ.get("MYDOCKER_CGROUP", ""))
 
 
-def _two_looks(base: str) -> list[dict[str, procfs.Usage]]:
-    before = procfs.groups(base)
+def _two_looks() -> list[dict[str, procfs.Usage]]:
+    before = _groups()
     time.sleep(MEASURING)
-    return [before, procfs.groups(base)]
+    return [before, _groups()]
 
 
 def _stats(looks: Sequence[Mapping[str, procfs.Usage]]) -> StatsPicture:
@@ -277,23 +249,8 @@ def _stats(looks: Sequence[Mapping[str, procfs.Usage]]) -> StatsPicture:
     return StatsPicture(containers)
 
 
-def _namespaces(pid: int) -> dict[str, int]:
-    try:
-        return procfs.namespaces(pid)
-    except OSError:  # it has ended, or is another user's
-        return {}
-
-
 def _links(pid: int | str = "self") -> tuple[tuple[str, bool], ...]:
     return tuple((link.name, link.up) for link in netlink.links(pid))
-
-
-def _read(question: Callable[[], T]) -> T | None:
-    """What cannot be read, because of rights or because the process has ended, is not shown."""
-    try:
-        return question()
-    except OSError:
-        return None
 
 
 def _walk(folder: str, base: str = "") -> Iterator[tuple[str, str]]:
@@ -327,18 +284,7 @@ def _on(mounts: Sequence[procfs.Mount], target: str) -> list[procfs.Mount]:
     return sorted((mount for mount in mounts if mount.target == target), key=height)
 
 
-def _stack(mounts: Sequence[procfs.Mount], target: str, below: int) -> Stack:
+def _stack(mounts: Sequence[procfs.Mount], target: str, below: int) -> list[procfs.Mount]:
+    """The mounts on a folder, the topmost first, without so many below, but one at least."""
     found = _on(mounts, target)
-    found = found[max(0, min(below, len(found) - 1)) :][::-1]
-    return Stack(tuple(map(_layer, found[:MAX_LAYERS])), max(0, len(found) - MAX_LAYERS))
-
-
-def _layer(mount: procfs.Mount) -> Layer:
-    words = dict(word.partition(":")[::2] for word in mount.propagation.split(" "))
-    group, master = words.get("shared"), words.get("master")
-    return Layer(
-        fstype=mount.fstype,
-        group=int(group) if group else None,
-        master=int(master) if master else None,
-        unbindable="unbindable" in words,
-    )
+    return found[max(0, min(below, len(found) - 1)) :][::-1]

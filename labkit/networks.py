@@ -1,6 +1,5 @@
 """The lab's networks: where cables end and who can reach whom, by the kernel's tables alone."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from itertools import product
 
 from labkit import netlink, procfs
 from labkit.netlink import Link
+from labkit.procfs import asked
 from labkit.view.network import End, Wire
 
 # What the runtime calls a process that keeps a network's bridge, and one that publishes a port.
@@ -31,11 +31,8 @@ def find(processes: Sequence[procfs.Process]) -> list[Net]:
     ours = procfs.namespaces()["net"]
     first, ports = dict[int, procfs.Process](), dict[int, list[str]]()
     for process in processes:
-        try:
-            net = procfs.namespaces(process.pid)["net"]
-        except OSError:  # it has ended meanwhile, or is another user's
-            continue
-        if net == ours:
+        net = (asked(procfs.namespaces, process.pid) or {}).get("net")
+        if net is None or net == ours:
             continue
         if _title(process).startswith(PORT):
             ports.setdefault(net, []).append(_title(process).removeprefix(PORT))
@@ -45,26 +42,25 @@ def find(processes: Sequence[procfs.Process]) -> list[Net]:
     # With the switches at the beginning, the other ends of most cables are soon found.
     everyone = sorted(first.values(), key=lambda one: not _title(one).startswith(SWITCH))
     for net, process in first.items():
-        try:
-            others = (one.pid for one in everyone if one is not process)
-            links = {link.number: link for link in netlink.links(process.pid, others)}
-        except OSError:  # it has ended meanwhile
+        others = (one.pid for one in everyone if one is not process)
+        links = asked(netlink.links, process.pid, others)
+        if links is None:
             continue
         is_switch = _title(process).startswith(SWITCH)
         name = _title(process).removeprefix("mydocker: ") if is_switch else name_of(process)
         names[name] += 1
         name += f" {names[name]}" * (names[name] > 1)
-        is_switch = is_switch or any(link.kind == "bridge" for link in links.values())
-        found.append(Net(process.pid, name, links, is_switch, tuple(sorted(ports.get(net, ())))))
+        is_switch = is_switch or any(link.kind == "bridge" for link in links)
+        by_number = {link.number: link for link in links}
+        published = tuple(sorted(ports.get(net, ())))
+        found.append(Net(process.pid, name, by_number, is_switch, published))
     return found
 
 
 def name_of(process: procfs.Process) -> str:
     """Return a container's host name or, where that is the lab's, its first process's name."""
-    with contextlib.suppress(OSError):  # it may have ended meanwhile
-        if (found := procfs.hostname(process.pid)) != procfs.hostname():
-            return found
-    return process.name
+    found = asked(procfs.hostname, process.pid)
+    return process.name if found in (None, procfs.hostname()) else found
 
 
 def wires(nets: Sequence[Net]) -> Iterator[Wire]:

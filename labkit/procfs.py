@@ -204,6 +204,14 @@ def _is_about_to_exec(tree: Sequence[tuple[int, Process]]) -> bool:
     return False
 
 
+def asked(question: Callable[..., T], *arguments: object) -> T | None:
+    """Return the answer to a question; None where the process has ended, or is another user's."""
+    try:
+        return question(*arguments)
+    except OSError:
+        return None
+
+
 def inside(pid: int | str, kind: str, question: Callable[[], T]) -> T:
     """Ask a question in a process's namespace; of those used here each thread may have its own."""
     path = f"/proc/{pid}/ns/{kind}"

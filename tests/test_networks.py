@@ -198,7 +198,7 @@ def test_when_a_switch_ends_the_live_picture_has_its_containers_without_a_networ
         gone(web, 1)
         print(live.look())
         end(web)
-        print(live.still())
+        print(live.look(steady=True))
 
     assert in_sandbox(body) == "1\nwithout a network: web\nNo network but the lab's own."
 

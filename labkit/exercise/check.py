@@ -137,12 +137,9 @@ class Session:
             progress.mark(found.number)
             return verdict
         self.failures[found.number] += 1
-        return self._with_hints(verdict, found)
-
-    def _with_hints(self, verdict: Verdict, found: Exercise) -> Verdict:
-        """Add to the judge's own hint one more of the exercise's with each failure."""
-        failures = self.failures[found.number]
-        hints = [*verdict.hints, *found.hints[: failures if not verdict.hints else failures - 1]]
+        own, failures = verdict.hints, self.failures[found.number]
+        # The judge's own, and one more of the exercise's with each failure.
+        hints = [*own, *found.hints[: failures - bool(own)]]
         if failures > 1 and _solution(found):
             hints.append(f'`solution("{found.number}")` shows one way to do it.')
         return replace(verdict, hints=tuple(hints))
@@ -151,7 +148,8 @@ class Session:
 def _judged(found: Exercise, text: str) -> Verdict | Note:
     """Judge an answer; return what there is to say, also where that is not possible."""
     try:
-        return judge(found, text, _runtime(found.number))
+        files = workbook.runtime(found.number[:2])  # the learner's, after that one
+        return judge(found, text, {path: source.text for path, source in files.items()})
     except (NotJudged, workbook.WorkbookError) as error:
         return Note(str(error))
     except KeyboardInterrupt:
@@ -172,12 +170,6 @@ def _find(number: object) -> Exercise | Note:
     return exercise.find(workbook.number(word)) or Note(
         f"There is no exercise {word[:20]!r}. They are called 03.1, 03.2, …"
     )
-
-
-def _runtime(number: str) -> dict[str, str]:
-    """Return the runtime that an answer is put beside: the learner's, after that notebook."""
-    files = workbook.runtime(number[:2])
-    return {path: source.text for path, source in files.items()}
 
 
 session = Session()

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import PurePath
 
 from labkit.view.picture import Picture, figure
-from labkit.view.text import fit_columns, markup, table, visible
+from labkit.view.text import fit_columns, markup, more, table, visible
 
 MAX_ROWS = 40  # more paths are counted
 HIDING = {"file", "new folder", "removed"}  # below these a lower layer's is not seen
@@ -29,14 +29,14 @@ class LayersPicture(Picture):
             kinds = [layer.get(path, "") for layer in self.layers.values()]
             seen = ", ".join(map(visible, self.seen(path))) or "nothing"
             rows.append([fit_columns(f"/{visible(path)}", 40), *kinds, seen])
-        return "\n".join([table(rows), *self._rest()])
+        return "\n".join([table(rows), *more(len(self.paths), MAX_ROWS)])
 
     def html(self) -> str:
         """A table: a row for each path, a column for each layer, and at last what one sees."""
         head = "".join(f'<th scope="col">{markup(one)}</th>' for one in self.layers)
         rows = "".join(map(self._row, self.paths[:MAX_ROWS]))
         inner = f'<table><tr><td></td>{head}<th scope="col">you see</th></tr>{rows}</table>'
-        rest = "".join(f"<p>{words}</p>" for words in self._rest())
+        rest = "".join(f"<p>{words}</p>" for words in more(len(self.paths), MAX_ROWS))
         return figure("lk-layers", inner + rest, "Layers, and what one sees from above")
 
     def seen(self, path: str) -> list[str]:
@@ -68,7 +68,3 @@ class LayersPicture(Picture):
             cells += f"<td>{kind}</td>"
         words = markup(", ".join(seen)) or "nothing"
         return f'<tr><th scope="row">/{markup(path)}</th>{cells}<td>{words}</td></tr>'
-
-    def _rest(self) -> list[str]:
-        more = len(self.paths) - MAX_ROWS
-        return [f"… and {more} more"] * (more > 0)

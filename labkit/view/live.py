@@ -49,18 +49,14 @@ class Live(anywidget.AnyWidget):
         self._page = contextvars.copy_context()
         self.on_msg(self._hear)
 
-    def look(self) -> Picture:
-        """Return the picture of this moment."""
+    def look(self, steady: bool = False) -> Picture:
+        """Return the picture of this moment; a steady one is saved with the notebook."""
         raise NotImplementedError
-
-    def still(self) -> Picture:
-        """Return the picture to save with the notebook."""
-        return self.look()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         bundle: Any = super()._repr_mimebundle_(**options)
         data, metadata = bundle or ({}, {})
-        picture = self.still()
+        picture = self.look(steady=True)
         self.html = picture.live().html()
         steady = {"text/plain": repr(picture), "text/html": picture._repr_html_()}
         return {**data, **steady}, metadata

@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from labkit.view.picture import Picture, figure, frame, grid
-from labkit.view.text import columns, fit_columns, markup, phrase, visible
+from labkit.view.text import fit_columns, markup, more, phrase, table, visible
+
+if TYPE_CHECKING:
+    from labkit.procfs import Process
 
 MAX_CONTAINERS = 6  # of these and of the next, the rest is counted
 MAX_PROCESSES = 20  # of the lab and of each container
@@ -41,21 +45,15 @@ class Row:
 
     Attributes:
         depth: below the first one.
-        pid: its PID in the lab.
+        process: it, as it is seen in the lab.
         inside: the number of the container that it is in, from 1; 0 outside.
         pid_inside: its PID there; None where it is outside or its PID is the same.
-        name: the kernel's name for it.
-        command: its argument vector.
-        zombie: it has ended, and its parent has not waited for it.
     """
 
     depth: int
-    pid: int
+    process: "Process"
     inside: int
     pid_inside: int | None
-    name: str
-    command: tuple[str, ...]
-    zombie: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -139,9 +137,9 @@ class NamespacePicture(Picture):
         return f"<dl>{facts}<dt>links</dt><dd>{'<br>'.join(map(markup, links))}</dd></dl>"
 
     def _processes(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
-        shown, more = _shown(rows)
+        shown, rest = _shown(rows)
         tree = f"<p>processes</p>{self._tree(shown, note)}" * bool(shown)
-        return tree + f"<p>{more}</p>" * bool(more)
+        return tree + "".join(f"<p>{words}</p>" for words in rest)
 
     def _tree(self, rows: Sequence[Row], note: Callable[[Row], str]) -> str:
         """A list in which each parent holds its children."""
@@ -149,9 +147,10 @@ class NamespacePicture(Picture):
         items = ""
         for start, end in pairwise([*starts, len(rows)]):
             row, below = rows[start], self._tree(rows[start + 1 : end], note)
-            command = markup(" ".join((f"{row.name}:", *row.command)))
-            title = f' title="{command}"' * bool(self.moving and row.command)
-            words = f"<span>{markup(row.name)}</span> <small>{markup(note(row))}</small>"
+            name, command = row.process.name, row.process.command
+            title = f' title="{markup(" ".join((f"{name}:", *command)))}"'
+            title *= bool(self.moving and command)
+            words = f"<span>{markup(name)}</span> <small>{markup(note(row))}</small>"
             items += '<li class="lk-inside">' if row.inside else "<li>"
             items += f"<div{title}>{words}</div>{below}</li>"
         return f"<ul>{items}</ul>" * bool(items)
@@ -179,21 +178,13 @@ class NamespacePicture(Picture):
         return kind in dict(set(side.namespaces) - set(self.lab.namespaces))
 
     def _tree_in_words(self) -> list[str]:
-        rows, more = _shown(self.rows)
-        branches = _branches([row.depth for row in rows])
-        names = [
-            branch + fit_columns(visible(row.name), _COLUMNS - 26 - len(branch))
-            for row, branch in zip(rows, branches, strict=True)
-        ]
-        widest = max(map(columns, names), default=0)
-        lines = []
-        for row, name in zip(rows, names, strict=True):
-            note = self._pid_in_words(row)
-            gap = " " * (widest - columns(name) + 3)
-            lines.append(fit_columns(f"  {name}{gap}{note}" if note else f"  {name}", _COLUMNS))
-        if more:
-            lines.append(f"  {more}")
-        return ["processes", *lines] if lines else []
+        rows, rest = _shown(self.rows)
+        cells = []
+        for row, branch in zip(rows, _branches([row.depth for row in rows]), strict=True):
+            name = branch + fit_columns(visible(row.process.name), _COLUMNS - 26 - len(branch))
+            cells.append((f"  {name}", self._pid_in_words(row)))
+        lines = [fit_columns(line, _COLUMNS) for line in table(cells, "   ").split("\n")]
+        return ["processes", *lines, *(f"  {words}" for words in rest)] if rows else []
 
     def _pid_in_words(self, row: Row) -> str:
         inside = ""
@@ -202,31 +193,25 @@ class NamespacePicture(Picture):
             inside = f"in {visible(name)}" if self._many else "inside"
         if row.pid_inside is not None:
             inside = f"PID {row.pid_inside} {inside}"
-        return phrase(inside, "zombie" * row.zombie)
+        return phrase(inside, "zombie" * (row.process.state == "Z"))
 
     def _pid_in_lab(self, row: Row) -> str:
-        words = phrase(f"PID {row.pid}" * self.moving, self._pid_in_words(row))
+        words = phrase(f"PID {row.process.pid}" * self.moving, self._pid_in_words(row))
         return words.replace(", PID", " =", 1)
 
     def _pid_in_container(self, row: Row) -> str:
-        pid = row.pid_inside or row.pid * self.moving
-        return phrase(f"PID {pid}" * bool(pid), "zombie" * row.zombie)
+        pid = row.pid_inside or row.process.pid * self.moving
+        return phrase(f"PID {pid}" * bool(pid), "zombie" * (row.process.state == "Z"))
 
 
-def _shown(rows: Sequence[Row]) -> tuple[list[Row], str]:
+def _shown(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """The rows that there is room for, and a line about the rest."""
     count, kept = Counter[int](), []
     for row in rows:
         count[row.inside] += 1
         if count[row.inside] <= MAX_PROCESSES:
             kept.append(row)
-    more = ""
-    if hidden := len(rows) - len(kept):
-        more = f"… and {hidden} more"
-        hidden_inside = hidden - max(0, count[0] - MAX_PROCESSES)
-        if 0 < hidden_inside < hidden:
-            more += f", {hidden_inside} of them inside"
-    return kept, more
+    return kept, more(len(rows), len(kept))
 
 
 def _branches(depths: Sequence[int]) -> list[str]:
@@ -251,5 +236,4 @@ def _link_words(links: Sequence[tuple[str, bool]] | None) -> list[str]:
     if links is None:
         return ["(cannot be read)"]
     words = [f"{name} {'up' if up else 'down'}" for name, up in links[:MAX_LINKS]]
-    hidden = len(links) - MAX_LINKS
-    return words + [f"… and {hidden} more"] * (hidden > 0) or ["none"]
+    return words + more(len(links), MAX_LINKS) or ["none"]

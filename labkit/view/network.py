@@ -1,14 +1,11 @@
 """The lab's networks: bridges, the cables in them, and who can reach whom."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TypeVar
 
 from labkit.view.picture import Picture, figure, frame
-from labkit.view.text import markup, phrase, table, visible
+from labkit.view.text import markup, more, phrase, table, visible
 
-T = TypeVar("T")
 MAX_ENDS = 12  # of a wire, and of containers beside; the rest is counted
 MAX_NAMES = 4  # of others that can be reached
 NOTHING = "No network but the lab's own."
@@ -59,8 +56,8 @@ class Wire:
 
     def reach(self, end: End) -> str:
         """Say whom an end can reach, and why nobody."""
-        shown, more = end.reaches[:MAX_NAMES], len(end.reaches) - MAX_NAMES
-        names = ", ".join(shown) + f" and {more} more" * (more > 0)
+        shown, hidden = end.reaches[:MAX_NAMES], len(end.reaches) - MAX_NAMES
+        names = ", ".join(shown) + f" and {hidden} more" * (hidden > 0)
         return ": ".join(filter(None, (f"reaches {names or 'nobody'}", end.wrong or self.wrong)))
 
 
@@ -86,12 +83,12 @@ class NetworkPicture(Picture):
             middle = f"bridge {bridge.name}, {bridge.address}" if bridge else ""
             title = wire.switch or "a cable"
             lines.append(": ".join(filter(None, (title, phrase(middle, wire.wrong)))))
-            rows = [(f"  {one.name}", one.address, wire.reach(one)) for one in _shown(wire.ends)]
+            rows = [(f"  {one.name}", one.address, wire.reach(one)) for one in wire.ends[:MAX_ENDS]]
             lines += table([tuple(map(visible, row)) for row in rows]).split("\n")
-            lines += [f"  {more}" for more in _more(wire.ends)]
+            lines += [f"  {rest}" for rest in more(len(wire.ends), MAX_ENDS)]
             lines += [f"  port {port}" for port in wire.ports]
         for label, names in self._beside:
-            lines.append(f"{label}: " + ", ".join([*_shown(names), *_more(names)]))
+            lines.append(f"{label}: " + ", ".join([*names[:MAX_ENDS], *more(len(names), MAX_ENDS)]))
         return "\n".join(map(visible, filter(None, lines))) or NOTHING
 
     def html(self) -> str:
@@ -100,8 +97,10 @@ class NetworkPicture(Picture):
         for title, wires in groupby(self.wires, lambda wire: wire.switch or "a cable"):
             content += frame("parent", title, *map(_wire, wires))
         for label, names in self._beside:
-            boxes = (f'<span class="lk-container">{markup(name)}</span>' for name in _shown(names))
-            content += f"<p>{label} {' '.join([*boxes, *_more(names)])}</p>"
+            boxes = (
+                f'<span class="lk-container">{markup(name)}</span>' for name in names[:MAX_ENDS]
+            )
+            content += f"<p>{label} {' '.join([*boxes, *more(len(names), MAX_ENDS)])}</p>"
         return figure("lk-network", content, "The lab's networks")
 
     @property
@@ -115,8 +114,8 @@ def _wire(wire: Wire) -> str:
     if wire.bridge:
         words = [f"bridge {wire.bridge.name}", wire.bridge.address, wire.wrong]
     middle = "<br>".join(markup(word) for word in words if word)
-    ends = "".join(_end(end, wire.reach(end)) for end in _shown(wire.ends))
-    ends += "".join(f"<li>{more}</li>" for more in _more(wire.ends))
+    ends = "".join(_end(end, wire.reach(end)) for end in wire.ends[:MAX_ENDS])
+    ends += "".join(f"<li>{rest}</li>" for rest in more(len(wire.ends), MAX_ENDS))
     middle = f"<p>{middle}</p>" * bool(middle)
     down = " lk-mute" * bool(wire.wrong)
     ports = "".join(f'<p class="lk-shared">port {markup(port)}</p>' for port in wire.ports)
@@ -127,11 +126,3 @@ def _end(end: End, reach: str) -> str:
     words = f"<strong>{markup(end.name)}</strong> <span>{markup(end.address)}</span>"
     cable = ' class="lk-mute"' * bool(end.wrong)
     return f'<li{cable}><div class="lk-container">{words} <small>{markup(reach)}</small></div></li>'
-
-
-def _shown(some: Sequence[T]) -> Sequence[T]:
-    return some[:MAX_ENDS]
-
-
-def _more(some: Sequence[object]) -> list[str]:
-    return [f"… and {len(some) - MAX_ENDS} more"] * (len(some) > MAX_ENDS)

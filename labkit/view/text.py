@@ -39,6 +39,11 @@ def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
     return "\n".join(map(str.rstrip, lines))
 
 
+def more(number: int, room: int) -> list[str]:
+    """Say how many there is no room for, where there are such."""
+    return [f"… and {number - room} more"] * (number > room)
+
+
 def columns(text: str) -> int:
     """Return how many columns of a terminal a text takes, as `visible` returns it."""
     return sum(map(_columns, text))
