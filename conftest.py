@@ -64,7 +64,9 @@ def kernel_manager(**options: Any) -> KernelManager:
     jupyter_client only looks which ports are free; before the kernel listens there, another kernel
     may, or a container. The names are abstract ones, see unix(7): no file is left.
     """
-    return KernelManager(transport="ipc", ip=f"@labkit-{uuid.uuid4()}", **options)
+    name = f"labkit-{uuid.uuid4()}"
+    file = f"{os.environ['LABKIT_TEST']}/{name}.json"
+    return KernelManager(transport="ipc", ip=f"@{name}", connection_file=file, **options)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
