@@ -148,7 +148,7 @@ class Session:
 def _judged(found: Exercise, text: str) -> Verdict | Note:
     """Judge an answer; return what there is to say, also where that is not possible."""
     try:
-        files = workbook.runtime(found.number[:2])  # the learner's, after that one
+        files = workbook.runtime(found.number[:2])  # the learner's, after that notebook
         return judge(found, text, {path: source.text for path, source in files.items()})
     except (NotJudged, workbook.WorkbookError) as error:
         return Note(str(error))
