@@ -23,7 +23,8 @@ import contextlib, os, shutil, signal, sys
 from labkit import linux, procfs
 tests, folder = int(sys.argv[1]), sys.argv[2]
 linux.poll(tests)
-while pids := procfs.with_environment(f"LABKIT_TEST={folder}"):
+find, mark = procfs.with_environment, f"LABKIT_TEST={folder}"
+while pids := find(mark) or find(mark):  # one look may miss a process that is just being made
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             process = os.pidfd_open(pid)
