@@ -3,6 +3,7 @@
 What the tests start has the folder's name in its environment (LABKIT_TEST), and ends with them.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -16,6 +17,8 @@ from typing import Any
 import nbval.kernel
 import pytest
 from jupyter_client.manager import KernelManager
+
+from labkit import cgroup
 
 # Waits for the end of a process, then ends all whose environment names a folder, and removes that.
 WATCHDOG = """
@@ -39,6 +42,8 @@ def pytest_configure() -> None:
     if "LABKIT_TEST" not in os.environ:  # pytest-xdist's workers inherit it
         folder = tempfile.mkdtemp(prefix="labkit-test-")
         Path(folder).chmod(0o711)  # other users have parts of it
+        with contextlib.suppress(OSError):  # no limits here
+            cgroup.take_leaf()  # once the other process is there, we are not alone in the group
         tests, null = os.pidfd_open(os.getpid()), subprocess.DEVNULL
         subprocess.Popen(
             [sys.executable, "-c", WATCHDOG, str(tests), folder],
