@@ -22,7 +22,7 @@ from labkit import cgroup
 
 # Waits for the end of a process, then ends all whose environment names a folder, and removes that.
 WATCHDOG = """
-import contextlib, os, shutil, signal, sys
+import contextlib, os, pathlib, shutil, signal, sys
 from labkit import linux, procfs
 tests, folder = int(sys.argv[1]), sys.argv[2]
 linux.poll(tests)
@@ -34,6 +34,8 @@ while pids := find(mark) or find(mark):  # one look may miss a process that is j
             os.kill(pid, signal.SIGKILL)
             linux.poll(process)
             os.close(process)
+for work in pathlib.Path(folder).rglob("work/work"):  # the kernel's, of an overlay: closed
+    work.chmod(0o700)
 shutil.rmtree(folder, ignore_errors=True)
 """
 

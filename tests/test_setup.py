@@ -359,6 +359,9 @@ KILLED = """
 import os, signal, subprocess
 
 def test():
+    work = os.environ["LABKIT_TEST"] + "/work/work"
+    os.makedirs(work + "/index")
+    os.chmod(work, 0)
     with open("pid", "w") as file:
         print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid, file=file)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -370,6 +373,7 @@ def test_tests_that_are_killed_leave_nothing(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     del environment["LABKIT_TEST"]
     command = [sys.executable, "-m", "pytest", "-p", "conftest", tmp_path / "test_killed.py"]
+    command = [*ORDINARY, *command]  # root may enter any folder
     assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
     until_gone([int((tmp_path / "pid").read_text())])
     until(lambda: not [*tmp_path.glob("labkit-test-*")])
