@@ -359,8 +359,8 @@ KILLED = """
 import os, signal, subprocess
 
 def test():
-    work = os.environ["LABKIT_TEST"] + "/work/work"
-    os.makedirs(work + "/index")
+    work = os.path.join(os.environ["LABKIT_TEST"], "work", "work")
+    os.makedirs(os.path.join(work, "index"))
     os.chmod(work, 0)
     with open("pid", "w") as file:
         print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid, file=file)
